@@ -1,0 +1,2 @@
+//! losscc: a declarative loss-spec compiler.
+pub mod codegen;
