@@ -1,2 +1,9 @@
-//! losscc: a declarative loss-spec compiler.
+//! losscc: a declarative loss-spec compiler. A loss function is written once, as the formula in the paper; losscc
+//! checks it, makes it numerically stable, differentiates it symbolically and compiles value and gradient into one
+//! native kernel.
+
+pub mod ast;
 pub mod codegen;
+pub mod diagnostic;
+pub mod ir;
+pub mod loops;

@@ -1,0 +1,519 @@
+//! The intermediate representation: named definitions over axes, with explicit indices.
+//!
+//! A [`Program`] is a list of tensors, inputs and definitions. A definition `v[A, B] = e` has a head of axes of its
+//! own and a body, an expression in which every read gives an index for each position of what it reads. So there is
+//! no "read at its own axes" here, no broadcasting and no shadowing: an [`Axis`] is an object, not a name, every
+//! binder (a head, a reduction) has axes that occur nowhere else, and names are chosen only when printing.
+//!
+//! Expressions are hash-consed nodes of one arena. A node's operands were made before it, so **an operand's id is
+//! always smaller than its reader's**: a pass over expressions is a loop over ids, not a recursion, and its memo is
+//! keyed by id.
+//!
+//! What it means: `interp.rs` evaluates it plainly. An expression is evaluated at values of its free axes;
+//! `And`, `Or`, `If`, guards and defaults evaluate only what they need. A definition is a tensor: it is computed at
+//! all of its elements, and the order of definitions in the list means nothing.
+
+pub mod op;
+
+use crate::ast::Span;
+pub use op::{Op, ReduceOp, Type};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub u32);
+        impl $name {
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+id!(
+    /// An expression: index into the arena of its program.
+    ExprId
+);
+id!(
+    /// An axis: a binder of a head or of a reduction.
+    AxisId
+);
+id!(
+    /// An extent: how many elements an axis has. Axes of one name in the source share it.
+    ExtentId
+);
+id!(
+    /// A hyperparameter.
+    ParamId
+);
+id!(
+    /// An input or a definition.
+    TensorId
+);
+
+/// A real literal; compared by its bits, so that it can be hashed (NaN equals itself, 0.0 differs from -0.0).
+#[derive(Debug, Clone, Copy)]
+pub struct Real(pub f64);
+
+impl PartialEq for Real {
+    fn eq(&self, other: &Real) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+impl Eq for Real {}
+impl std::hash::Hash for Real {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_bits().hash(state);
+    }
+}
+
+/// One operation of an expression.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Node {
+    Real(Real),
+    Int(i64),
+    Bool(bool),
+    /// The value of an index, int.
+    Axis(AxisId),
+    /// How many elements an axis has, int.
+    Size(ExtentId),
+    Param(ParamId),
+    /// `tensor[index.. else default]`. One index (int) for each axis of the tensor's head. Without a default an index
+    /// out of range is an error of the call; with one, the default is the value then.
+    Read {
+        tensor: TensorId,
+        index: Box<[ExprId]>,
+        default: Option<ExprId>,
+    },
+    /// Evaluates only the branch taken.
+    If {
+        condition: ExprId,
+        then: ExprId,
+        otherwise: ExprId,
+    },
+    Op(Op, Box<[ExprId]>),
+    /// `op[axes if guard](body)`; binds `axes`. The body is not evaluated where the guard is false.
+    Reduce {
+        op: ReduceOp,
+        axes: Box<[AxisId]>,
+        guard: Option<ExprId>,
+        body: ExprId,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// The name in the source, or a good name for a generated one.
+    pub hint: Arc<str>,
+    pub extent: ExtentId,
+}
+
+#[derive(Debug, Clone)]
+pub struct Extent {
+    /// The source's first name for it; `*` for the anonymous axis.
+    pub name: Arc<str>,
+    pub kind: ExtentKind,
+}
+
+/// Where an extent comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExtentKind {
+    /// From the data: every position of an input whose head axis has it. They must agree.
+    Input,
+    Constant(u64),
+    /// `axis L = 2 * size(S) + 1`: an int expression of sizes, int hyperparameters and constants.
+    Declared(ExprId),
+}
+
+/// A hyperparameter.
+#[derive(Debug, Clone)]
+pub struct Param {
+    pub name: Arc<str>,
+    pub ty: Type,
+    /// What it is where the caller gives nothing; without it the caller must.
+    pub default: Option<f64>,
+    pub domain: Option<Domain>,
+    pub doc: Arc<str>,
+}
+
+/// An interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Domain {
+    pub low: f64,
+    pub low_included: bool,
+    pub high: f64,
+    pub high_included: bool,
+}
+
+/// An input or a definition.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    pub name: Arc<str>,
+    pub ty: Type,
+    /// One axis for each position. A definition's body may use these axes and no others free.
+    pub head: Vec<AxisId>,
+    pub kind: TensorKind,
+    /// Whether the name stands in the source, so that a printed program keeps it.
+    pub named: bool,
+    pub span: Option<Span>,
+}
+
+#[derive(Debug, Clone)]
+pub enum TensorKind {
+    Input(Input),
+    Definition(Body),
+}
+
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// Whether the gradient with respect to it is wanted.
+    pub differentiated: bool,
+    /// What the signature says of each position; `None` for an untyped input (`[*]`).
+    pub shape: Option<Vec<Dim>>,
+    pub doc: Arc<str>,
+}
+
+/// One position of an input's type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dim {
+    Named(Arc<str>),
+    Constant(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Expr(ExprId),
+    /// For each value of the other head axes, the permutation that sorts `key` ascending along the head axis `along`:
+    /// stable, NaN last, and after it what `guard` leaves out.
+    Argsort { along: AxisId, guard: Option<ExprId>, key: ExprId },
+    /// `grad[wrt](of)` (rule R10). The head is the axes of `of`, then those of `wrt`. [`grad`](crate::grad) replaces it.
+    Grad { of: TensorId, wrt: TensorId },
+}
+
+/// The gradient with respect to one differentiated input.
+#[derive(Debug, Clone)]
+pub struct Gradient {
+    pub input: TensorId,
+    /// The definition that is the gradient, its head like the input's; `None` while not derived, or if it is zero
+    /// everywhere by structure.
+    pub tensor: Option<TensorId>,
+    /// Stated in the source (rule R11).
+    pub stated: Option<Stated>,
+}
+
+/// How a stated gradient was stated.
+#[derive(Debug, Clone)]
+pub struct Stated {
+    /// The reason, if the source says that it is meant to differ from the derivative.
+    pub intended: Option<Arc<str>>,
+    pub span: Span,
+}
+
+struct Entry {
+    node: Node,
+    ty: Type,
+    /// Free axes, sorted.
+    free: Arc<[AxisId]>,
+    /// Where the source says it, for messages about its evaluation.
+    span: Option<Span>,
+}
+
+/// A loss (or what became of it), as definitions.
+pub struct Program {
+    pub name: Arc<str>,
+    pub doc: Arc<str>,
+    pub extents: Vec<Extent>,
+    pub axes: Vec<Axis>,
+    pub params: Vec<Param>,
+    pub tensors: Vec<Tensor>,
+    /// Inputs in the order of the signature.
+    pub inputs: Vec<TensorId>,
+    /// The loss's value: a definition without axes (with axes for `--reduction none`).
+    pub value: TensorId,
+    pub gradients: Vec<Gradient>,
+    entries: Vec<Entry>,
+    interned: FxHashMap<Node, ExprId>,
+    no_axes: Arc<[AxisId]>,
+}
+
+impl Program {
+    /// An empty program; `value` must be set before it is used.
+    pub fn new(name: Arc<str>) -> Program {
+        Program {
+            name,
+            doc: "".into(),
+            extents: vec![],
+            axes: vec![],
+            params: vec![],
+            tensors: vec![],
+            inputs: vec![],
+            value: TensorId(u32::MAX),
+            gradients: vec![],
+            entries: vec![],
+            interned: FxHashMap::default(),
+            no_axes: Arc::new([]),
+        }
+    }
+
+    // ---- making
+
+    pub fn extent(&mut self, name: Arc<str>, kind: ExtentKind) -> ExtentId {
+        self.extents.push(Extent { name, kind });
+        ExtentId(self.extents.len() as u32 - 1)
+    }
+
+    pub fn axis(&mut self, hint: Arc<str>, extent: ExtentId) -> AxisId {
+        self.axes.push(Axis { hint, extent });
+        AxisId(self.axes.len() as u32 - 1)
+    }
+
+    /// A new axis with the name and extent of `axis`.
+    pub fn fresh(&mut self, axis: AxisId) -> AxisId {
+        let Axis { hint, extent } = self.axes[axis.index()].clone();
+        self.axis(hint, extent)
+    }
+
+    pub fn tensor(&mut self, tensor: Tensor) -> TensorId {
+        self.tensors.push(tensor);
+        TensorId(self.tensors.len() as u32 - 1)
+    }
+
+    /// A generated definition (its name is a hint). The body must be of type `ty` and free in nothing but `head`.
+    pub fn define(&mut self, name: &str, head: Vec<AxisId>, ty: Type, body: Body) -> TensorId {
+        self.tensor(Tensor { name: name.into(), ty, head, kind: TensorKind::Definition(body), named: false, span: None })
+    }
+
+    /// The node as it is, without any simplification; the same node has the same id.
+    pub fn mk(&mut self, node: Node) -> ExprId {
+        if let Some(&id) = self.interned.get(&node) {
+            return id;
+        }
+        let ty = self.type_of(&node);
+        let free = self.free_of(&node);
+        let id = ExprId(self.entries.len() as u32);
+        self.interned.insert(node.clone(), id);
+        self.entries.push(Entry { node, ty, free, span: None });
+        id
+    }
+
+    pub fn real(&mut self, value: f64) -> ExprId {
+        self.mk(Node::Real(Real(value)))
+    }
+
+    pub fn int(&mut self, value: i64) -> ExprId {
+        self.mk(Node::Int(value))
+    }
+
+    pub fn bool(&mut self, value: bool) -> ExprId {
+        self.mk(Node::Bool(value))
+    }
+
+    pub fn index_of(&mut self, axis: AxisId) -> ExprId {
+        self.mk(Node::Axis(axis))
+    }
+
+    /// `op(operands)` as it is.
+    pub fn raw(&mut self, op: Op, operands: &[ExprId]) -> ExprId {
+        self.mk(Node::Op(op, operands.into()))
+    }
+
+    /// A read of `tensor` at plain indices `axes`.
+    pub fn read_at(&mut self, tensor: TensorId, axes: &[AxisId]) -> ExprId {
+        let index = axes.iter().map(|&a| self.index_of(a)).collect();
+        self.mk(Node::Read { tensor, index, default: None })
+    }
+
+    /// Remembers where the source says an expression; the first place given stays.
+    pub fn locate(&mut self, id: ExprId, span: Span) {
+        self.entries[id.index()].span.get_or_insert(span);
+    }
+
+    // ---- asking
+
+    pub fn node(&self, id: ExprId) -> &Node {
+        &self.entries[id.index()].node
+    }
+
+    pub fn ty(&self, id: ExprId) -> Type {
+        self.entries[id.index()].ty
+    }
+
+    /// Free axes, sorted by id.
+    pub fn free(&self, id: ExprId) -> &Arc<[AxisId]> {
+        &self.entries[id.index()].free
+    }
+
+    pub fn is_free(&self, axis: AxisId, id: ExprId) -> bool {
+        self.free(id).binary_search(&axis).is_ok()
+    }
+
+    pub fn span(&self, id: ExprId) -> Option<Span> {
+        self.entries[id.index()].span
+    }
+
+    /// How many nodes the arena holds; ids run from 0 to this.
+    pub fn node_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn extent_of(&self, axis: AxisId) -> ExtentId {
+        self.axes[axis.index()].extent
+    }
+
+    pub fn get(&self, tensor: TensorId) -> &Tensor {
+        &self.tensors[tensor.index()]
+    }
+
+    /// The body of a definition, `None` for an input.
+    pub fn body(&self, tensor: TensorId) -> Option<&Body> {
+        match &self.get(tensor).kind {
+            TensorKind::Input(_) => None,
+            TensorKind::Definition(body) => Some(body),
+        }
+    }
+
+    pub fn set_body(&mut self, tensor: TensorId, body: Body) {
+        self.tensors[tensor.index()].kind = TensorKind::Definition(body);
+    }
+
+    /// The expressions a body is made of, guard before key.
+    pub fn roots(&self, tensor: TensorId) -> Vec<ExprId> {
+        match self.body(tensor) {
+            None | Some(Body::Grad { .. }) => vec![],
+            Some(Body::Expr(e)) => vec![*e],
+            Some(Body::Argsort { guard, key, .. }) => guard.iter().copied().chain([*key]).collect(),
+        }
+    }
+
+    /// The value and every gradient that exists.
+    pub fn outputs(&self) -> Vec<TensorId> {
+        std::iter::once(self.value).chain(self.gradients.iter().filter_map(|g| g.tensor)).collect()
+    }
+
+    /// Calls `f` for each operand of a node, in order of evaluation (a guard before the body, indices before the default).
+    pub fn for_children(&self, id: ExprId, mut f: impl FnMut(ExprId)) {
+        match self.node(id) {
+            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => {}
+            Node::Read { index, default, .. } => {
+                index.iter().copied().for_each(&mut f);
+                default.iter().copied().for_each(&mut f);
+            }
+            Node::If { condition, then, otherwise } => {
+                f(*condition);
+                f(*then);
+                f(*otherwise);
+            }
+            Node::Op(_, operands) => operands.iter().copied().for_each(&mut f),
+            Node::Reduce { guard, body, .. } => {
+                guard.iter().copied().for_each(&mut f);
+                f(*body);
+            }
+        }
+    }
+
+    /// Every node that `roots` are made of, operands before their readers, each once.
+    pub fn reachable(&self, roots: &[ExprId]) -> Vec<ExprId> {
+        let mut seen = rustc_hash::FxHashSet::default();
+        let mut stack: Vec<ExprId> = roots.to_vec();
+        while let Some(id) = stack.pop() {
+            if seen.insert(id) {
+                self.for_children(id, |c| stack.push(c));
+            }
+        }
+        let mut ids: Vec<ExprId> = seen.into_iter().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The tensors that a definition reads, each once, in ascending order.
+    pub fn reads(&self, tensor: TensorId) -> Vec<TensorId> {
+        if let Some(Body::Grad { of, wrt }) = self.body(tensor) {
+            return vec![*of, *wrt];
+        }
+        let mut out: Vec<TensorId> = self
+            .reachable(&self.roots(tensor))
+            .into_iter()
+            .filter_map(|id| match self.node(id) {
+                Node::Read { tensor, .. } => Some(*tensor),
+                Node::Real(_)
+                | Node::Int(_)
+                | Node::Bool(_)
+                | Node::Axis(_)
+                | Node::Size(_)
+                | Node::Param(_)
+                | Node::If { .. }
+                | Node::Op(..)
+                | Node::Reduce { .. } => None,
+            })
+            .collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    // ---- what a node is
+
+    fn type_of(&self, node: &Node) -> Type {
+        match node {
+            Node::Real(_) => Type::Real,
+            Node::Int(_) | Node::Axis(_) | Node::Size(_) => Type::Int,
+            Node::Bool(_) => Type::Bool,
+            Node::Param(p) => self.params[p.index()].ty,
+            Node::Read { tensor, .. } => self.get(*tensor).ty,
+            Node::If { then, .. } => self.ty(*then),
+            Node::Op(op, operands) => op.result(operands.last().map_or(Type::Real, |&o| self.ty(o))),
+            Node::Reduce { op, body, .. } => op.result(self.ty(*body)),
+        }
+    }
+
+    fn free_of(&self, node: &Node) -> Arc<[AxisId]> {
+        let mut all: Vec<AxisId> = vec![];
+        let mut only: Option<&Arc<[AxisId]>> = None;
+        let mut add = |id: ExprId| {
+            let free = self.free(id);
+            if free.is_empty() {
+                return;
+            }
+            match only {
+                None if all.is_empty() => only = Some(free),
+                Some(f) if f == free => {}
+                _ => {
+                    if let Some(f) = only.take() {
+                        all.extend(f.iter());
+                    }
+                    all.extend(free.iter());
+                }
+            }
+        };
+        match node {
+            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Size(_) | Node::Param(_) => {}
+            Node::Axis(a) => return Arc::new([*a]),
+            Node::Read { index, default, .. } => {
+                index.iter().copied().for_each(&mut add);
+                default.iter().copied().for_each(&mut add);
+            }
+            Node::If { condition, then, otherwise } => [*condition, *then, *otherwise].into_iter().for_each(&mut add),
+            Node::Op(_, operands) => operands.iter().copied().for_each(&mut add),
+            Node::Reduce { guard, body, axes, .. } => {
+                guard.iter().copied().for_each(&mut add);
+                add(*body);
+                if let Some(f) = only.take() {
+                    all.extend(f.iter());
+                }
+                all.retain(|a| !axes.contains(a));
+            }
+        }
+        if let Some(f) = only {
+            return f.clone();
+        }
+        if all.is_empty() {
+            return self.no_axes.clone();
+        }
+        all.sort_unstable();
+        all.dedup();
+        all.into()
+    }
+}

@@ -1,0 +1,272 @@
+//! Loop nests: what a program becomes before it is machine code.
+//!
+//! A kernel is a sequence of [`Stage`]s. A `Rows` stage runs its body for every value of one axis, in fixed chunks of
+//! it; what the chunks add up (`Home::Total`) is merged in chunk order after the stage. A `Once` stage runs on one
+//! thread after that, with the totals at hand. Code generation walks this tree and decides nothing.
+//!
+//! What a value is: a [`Stmt::Let`] computes one value for the current iteration of the loops around it; inside a lane
+//! loop it is one vector. Values are SSA: a value is used only in the block that defines it or in blocks within.
+//! Reals have the kernel's dtype in `Rows` stages; sums are carried in f64 (`Elem::Sum`) and read back in the dtype;
+//! in a `Once` stage every real is an f64.
+
+use crate::ir::{Op, Type};
+use std::sync::Arc;
+
+/// Index of an axis class: one loop variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LoopAxisId(pub u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FoldId(pub u32);
+/// Index into [`Loops::extents`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExtentIndex(pub u32);
+
+/// The schedule of one kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Loops {
+    pub name: String,
+    /// How many elements an axis has: computed once at the start of a call, in this order.
+    pub extents: Vec<LoopExtent>,
+    pub axes: Vec<LoopAxis>,
+    pub buffers: Vec<Buffer>,
+    pub params: Vec<LoopParam>,
+    pub stages: Vec<Stage>,
+    /// The value (a buffer without dims), then the gradients asked for.
+    pub outputs: Vec<BufferId>,
+    /// For each `ValueId` what it holds, and for messages the place in the source of what computes it.
+    pub values: Vec<ValueInfo>,
+    pub folds: Vec<FoldInfo>,
+}
+
+#[derive(Debug, Clone)]
+pub struct LoopExtent {
+    pub name: String,
+    pub from: ExtentFrom,
+}
+
+#[derive(Debug, Clone)]
+pub enum ExtentFrom {
+    /// The extent of a position of an input; every other position listed must agree.
+    Input(Vec<(BufferId, usize)>),
+    Constant(u64),
+    /// An int expression over earlier extents and int hyperparameters.
+    Expr(ExtentExpr),
+}
+
+/// Declared extents are computed before anything runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExtentExpr {
+    Int(i64),
+    Size(ExtentIndex),
+    Param(u32),
+    Op(Op, Vec<ExtentExpr>),
+    If(Box<ExtentExpr>, Box<ExtentExpr>, Box<ExtentExpr>),
+}
+
+/// One class of aligned axes: the loops over it have one variable.
+#[derive(Debug, Clone)]
+pub struct LoopAxis {
+    pub name: String,
+    pub extent: ExtentIndex,
+}
+
+#[derive(Debug, Clone)]
+pub struct LoopParam {
+    pub name: String,
+    /// Real or Int; a real arrives as f64.
+    pub ty: Type,
+}
+
+/// An array. Row-major over `dims`.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    pub name: String,
+    pub elem: Elem,
+    pub home: Home,
+    /// The extent of each dimension and the class that usually runs over it (for printing and verification).
+    pub dims: Vec<BufferDim>,
+    /// Lives in the memory of another buffer of equal dims and elem.
+    pub shares: Option<BufferId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BufferDim {
+    pub extent: ExtentIndex,
+    pub axis: Option<LoopAxisId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elem {
+    /// The dtype of the kernel.
+    Real,
+    /// f64 cells in both kernels.
+    Sum,
+    /// i64.
+    Int,
+    /// One byte, 0 or 1.
+    Bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    Input,
+    /// Written by the kernel, handed in by the caller. The value (no dims) is a `Sum` cell.
+    Output,
+    /// One per call, in the workspace.
+    Full,
+    /// One per worker, in the workspace.
+    Row,
+    /// One per chunk of its stage, merged in chunk order when the stage is done; read by later stages.
+    Total(FoldOp),
+}
+
+#[derive(Debug, Clone)]
+pub enum Stage {
+    /// The body runs for every value of `axis`, chunk by chunk. `chunk_rows` of the axis are one chunk, a function of
+    /// shapes only: `max(1, 16384 / elements per row of the largest input on that axis)`, see `row_inputs`.
+    Rows {
+        axis: LoopAxisId,
+        /// The inputs that have the axis: the largest decides how many rows are a chunk.
+        row_inputs: Vec<BufferId>,
+        /// Scatters across rows: the whole stage is one chunk.
+        single_chunk: bool,
+        body: Block,
+    },
+    /// Runs once.
+    Once(Block),
+    Gemm(Gemm),
+}
+
+pub type Block = Vec<Stmt>;
+
+#[derive(Debug, Clone)]
+pub enum Stmt {
+    Let(ValueId, Expr),
+    Loop {
+        axis: LoopAxisId,
+        direction: Direction,
+        /// Vectorised: 64 bytes of elements a step. At most one on a path; a `Rows` stage may itself be one (`Loop` over
+        /// the row axis with `lanes` directly in the stage: the stage's own axis, see `Stage::Rows`).
+        lanes: bool,
+        /// Accumulators that live in registers during this loop; read with `Expr::Folded` after it.
+        folds: Vec<FoldId>,
+        body: Block,
+    },
+    /// Combines `value` into a register accumulator that an enclosing loop declares, where the guard holds.
+    Fold { id: FoldId, value: ValueId, guard: Option<ValueId> },
+    /// Sets or combines one cell, where the guard holds.
+    Store { to: BufferId, at: Vec<Index>, how: How, value: ValueId, guard: Option<ValueId> },
+    /// Fills the cells of a buffer with the identity of `op` (or zero): all of it, or the cells at the fixed indices.
+    Fill { to: BufferId, at: Vec<Option<Index>>, with: Fill },
+    /// A real branch: `when` does not depend on the lanes.
+    If { when: ValueId, then: Block },
+    /// Writes the sorting permutation of `key` along `along`; stable, ascending, NaN last.
+    Sort { into: BufferId, at: Vec<Option<Index>>, key: Block, key_value: ValueId, guard: Option<ValueId>, along: LoopAxisId },
+    Gemm(Gemm),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Set,
+    Combine(FoldOp),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fill {
+    Zero,
+    Identity(FoldOp),
+}
+
+/// `c[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]`; strides follow from the dims.
+#[derive(Debug, Clone)]
+pub struct Gemm {
+    pub c: BufferId,
+    pub a: BufferId,
+    pub b: BufferId,
+    pub batch: Vec<LoopAxisId>,
+    pub m: Vec<LoopAxisId>,
+    pub n: Vec<LoopAxisId>,
+    pub k: LoopAxisId,
+    /// For each dim of c, a, b its axis class.
+    pub c_dims: Vec<LoopAxisId>,
+    pub a_dims: Vec<LoopAxisId>,
+    pub b_dims: Vec<LoopAxisId>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Expr {
+    Real(f64),
+    Int(i64),
+    Bool(bool),
+    Param(u32),
+    Size(ExtentIndex),
+    /// The loop variable; in a lane loop over it, one value per lane.
+    Axis(LoopAxisId),
+    Load {
+        from: BufferId,
+        at: Vec<Index>,
+        /// Conditions of its place: where false nothing is read and the result is unspecified but harmless (0).
+        when: Option<ValueId>,
+        /// The result where an index is out of range.
+        or: Option<ValueId>,
+        /// Each computed index is compared with the extent; out of range (and `when`) ends the call with an error.
+        checked: bool,
+    },
+    /// A pointwise operator other than `LogSumExp` and `StopGradient`. `Div`, `Mod` by 0 of ints: see `checked` ints.
+    Op(Op, Vec<ValueId>),
+    /// `if c then a else b`, both evaluated.
+    Select(ValueId, ValueId, ValueId),
+    /// 0 for an infinite operand, otherwise the operand: the shift of a logsumexp.
+    Finite(ValueId),
+    /// The result of a fold after its loop; a Sum in f64 (converted to the dtype where a dtype is used).
+    Folded(FoldId),
+}
+
+/// One index of a load or store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Index {
+    Axis(LoopAxisId),
+    Shift(LoopAxisId, i64),
+    Const(i64),
+    /// A computed int.
+    Value(ValueId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FoldOp {
+    Sum,
+    Prod,
+    Max,
+    Min,
+    Any,
+    All,
+    Count,
+    ArgMax,
+    ArgMin,
+}
+
+#[derive(Debug, Clone)]
+pub struct ValueInfo {
+    pub ty: Type,
+    /// Where the source says it, for messages (an index out of range).
+    pub span: Option<crate::ast::Span>,
+    /// A name for printing, may be empty.
+    pub name: Arc<str>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FoldInfo {
+    pub op: FoldOp,
+    pub ty: Type,
+    pub name: Arc<str>,
+}
