@@ -1,1 +1,3 @@
 //! Native code for loop nests, through Cranelift.
+
+pub mod math;
