@@ -1,11 +1,13 @@
 //! Loop nests: what a program becomes before it is machine code.
 //!
-//! A kernel is a sequence of [`Stage`]s. A `Rows` stage runs its body for every value of one axis, in fixed chunks of
-//! it; what the chunks add up (`Home::Total`) is merged in chunk order after the stage. A `Once` stage runs on one
-//! thread after that, with the totals at hand. Code generation walks this tree and decides nothing.
+//! A kernel is a sequence of [`Stage`]s. A `Rows` stage runs one loop in fixed chunks of its axis; what the chunks add
+//! up (`Home::Total`) is merged in chunk order after the stage. A `Once` stage runs on one thread after that, with the
+//! totals at hand. Code generation walks this tree and decides nothing.
 //!
-//! What a value is: a [`Stmt::Let`] computes one value for the current iteration of the loops around it; inside a lane
-//! loop it is one vector. Values are SSA: a value is used only in the block that defines it or in blocks within.
+//! What a value is: a [`Stmt::Let`] computes one value for the current iteration of the loops around it. In the body of
+//! a lane loop it is one vector (what does not depend on the lanes was placed outside, but for constants, whose Lets
+//! may stand anywhere). Values are SSA: a value is used only after its Let, in the block that defines it or in blocks
+//! within.
 //! Reals have the kernel's dtype in `Rows` stages; sums are carried in f64 (`Elem::Sum`) and read back in the dtype;
 //! in a `Once` stage every real is an f64.
 
@@ -126,12 +128,14 @@ pub enum Home {
 
 #[derive(Debug, Clone)]
 pub enum Stage {
-    /// The body runs for every value of `axis`, chunk by chunk. `chunk_rows` of the axis are one chunk, a function of
-    /// shapes only: `max(1, 16384 / elements per row of the largest input on that axis)`, see `row_inputs`.
+    /// The body runs once for each chunk. It is: Lets that no row changes, then exactly one `Loop` over `axis` (with
+    /// lanes where the rows themselves are the elements), which runs over the rows of the chunk, then Stores of its
+    /// folds to totals (`How::Set`: this chunk's cell).
+    /// A chunk has `max(1, 16384 / elements per row of the largest of row_inputs)` rows: a function of shapes only.
     Rows {
         axis: LoopAxisId,
-        /// The inputs that have the axis: the largest decides how many rows are a chunk.
-        row_inputs: Vec<BufferId>,
+        /// The inputs that have the axis and the position of it: the largest decides how many rows are a chunk.
+        row_inputs: Vec<(BufferId, usize)>,
         /// Scatters across rows: the whole stage is one chunk.
         single_chunk: bool,
         body: Block,
@@ -149,16 +153,21 @@ pub enum Stmt {
     Loop {
         axis: LoopAxisId,
         direction: Direction,
-        /// Vectorised: 64 bytes of elements a step. At most one on a path; a `Rows` stage may itself be one (`Loop` over
-        /// the row axis with `lanes` directly in the stage: the stage's own axis, see `Stage::Rows`).
+        /// Vectorised: 64 bytes of elements a step. At most one on a path, and no loop within it unless that loop's
+        /// folds hold one accumulator for each lane.
         lanes: bool,
-        /// Accumulators that live in registers during this loop; read with `Expr::Folded` after it.
+        /// Accumulators that live in registers during this loop, the identity at its start; read with `Expr::Folded`
+        /// after it. Its Fold statements stand in this loop's own body (or in Ifs of it), never in a loop within: a
+        /// reduction over two axes is a fold of the inner loop whose result the outer loop folds.
         folds: Vec<FoldId>,
         body: Block,
     },
-    /// Combines `value` into a register accumulator that an enclosing loop declares, where the guard holds.
+    /// Combines `value` into a register accumulator that the enclosing loop declares, where the guard holds.
+    /// `Count` takes a bool and counts; counts and sums of ints are exact.
     Fold { id: FoldId, value: ValueId, guard: Option<ValueId> },
-    /// Sets or combines one cell, where the guard holds.
+    /// Sets or combines one cell, where the guard holds. Each computed index is checked as that of a checked load, but
+    /// out of range it stores nothing and is no error (a bracket that matches nothing).
+    /// A combining store whose index depends on the lanes through an `Index::Value` does not occur in a lane loop.
     Store { to: BufferId, at: Vec<Index>, how: How, value: ValueId, guard: Option<ValueId> },
     /// Fills the cells of a buffer with the identity of `op` (or zero): all of it, or the cells at the fixed indices.
     Fill { to: BufferId, at: Vec<Option<Index>>, with: Fill },
@@ -219,11 +228,15 @@ pub enum Expr {
         when: Option<ValueId>,
         /// The result where an index is out of range.
         or: Option<ValueId>,
-        /// Each computed index is compared with the extent; out of range (and `when`) ends the call with an error.
+        /// Every index but `Index::Axis` is compared with the extent of its position; so is an `Index::Axis` whose
+        /// own extent is another one. Out of range (and `when`) ends the call with an error.
+        /// Without `checked` and without `or` every index is known to be in range (where `when` holds).
         checked: bool,
     },
-    /// A pointwise operator other than `LogSumExp` and `StopGradient`. `Div`, `Mod` by 0 of ints: see `checked` ints.
+    /// A pointwise operator other than `LogSumExp`, `StopGradient`, `IntDiv` and `Mod`. Two operands for `Max` and `Min`.
     Op(Op, Vec<ValueId>),
+    /// `IntDiv` or `Mod`; a divisor of 0 (where `when` holds) ends the call with an error.
+    Divide { op: Op, a: ValueId, b: ValueId, when: Option<ValueId> },
     /// `if c then a else b`, both evaluated.
     Select(ValueId, ValueId, ValueId),
     /// 0 for an infinite operand, otherwise the operand: the shift of a logsumexp.
