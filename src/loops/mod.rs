@@ -11,7 +11,7 @@
 //! Reals have the kernel's dtype in `Rows` stages; sums are carried in f64 (`Elem::Sum`) and read back in the dtype;
 //! in a `Once` stage every real is an f64.
 
-use crate::ir::{Op, Type};
+use crate::ir::{Domain, Op, Type};
 use std::sync::Arc;
 
 /// Index of an axis class: one loop variable.
@@ -81,6 +81,9 @@ pub struct LoopParam {
     pub name: String,
     /// Real or Int; a real arrives as f64.
     pub ty: Type,
+    /// What it is where the caller gives nothing; without it the caller must.
+    pub default: Option<f64>,
+    pub domain: Option<Domain>,
 }
 
 /// An array. Row-major over `dims`.
@@ -89,7 +92,8 @@ pub struct Buffer {
     pub name: String,
     pub elem: Elem,
     pub home: Home,
-    /// The extent of each dimension and the class that usually runs over it (for printing and verification).
+    /// The extent of each dimension and the class that usually runs over it (for printing and verification). An input
+    /// with the anonymous axis has one dimension, of the extent named `*`: all its elements, whatever the rank.
     pub dims: Vec<BufferDim>,
     /// Lives in the memory of another buffer of equal dims and elem.
     pub shares: Option<BufferId>,
