@@ -7,3 +7,4 @@ pub mod codegen;
 pub mod diagnostic;
 pub mod ir;
 pub mod loops;
+pub mod parse;

@@ -1,0 +1,542 @@
+//! From pest's pairs to the syntax tree. Each function builds the production that is quoted above it.
+
+mod expr;
+
+use super::Rule;
+use crate::ast::*;
+use crate::diagnostic::Diagnostic;
+use pest::iterators::{Pair, Pairs};
+
+type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// file = { SOI ~ byte_order_mark? ~ declaration* ~ EOI }
+pub(super) fn file(
+    mut pairs: Pairs<Rule>,
+    id: FileId,
+) -> std::result::Result<File, Vec<Diagnostic>> {
+    let mut file = File {
+        id,
+        imports: vec![],
+        extents: vec![],
+        functions: vec![],
+        loss: None,
+        examples: vec![],
+    };
+    let mut builder = Builder { id, errors: vec![] };
+    for pair in pairs.next().into_iter().flat_map(Pair::into_inner) {
+        if let Err(error) = builder.declaration(pair, &mut file) {
+            builder.errors.push(error);
+        }
+    }
+    if builder.errors.is_empty() {
+        Ok(file)
+    } else {
+        Err(builder.errors)
+    }
+}
+
+struct Builder {
+    id: FileId,
+    /// Mistakes that leave the tree whole, as a number out of range.
+    errors: Vec<Diagnostic>,
+}
+
+/// The children of one pair, read from left to right.
+struct Children<'i> {
+    pairs: Pairs<'i, Rule>,
+    /// The place of the parent.
+    span: Span,
+}
+
+impl<'i> Children<'i> {
+    fn peek(&self) -> Option<Rule> {
+        self.pairs.peek().map(|pair| pair.as_rule())
+    }
+
+    fn at(&self, rule: Rule) -> bool {
+        self.peek() == Some(rule)
+    }
+
+    /// The next child, if it is of this rule.
+    fn take(&mut self, rule: Rule) -> Option<Pair<'i, Rule>> {
+        if self.at(rule) {
+            self.pairs.next()
+        } else {
+            None
+        }
+    }
+
+    fn any(&mut self) -> Result<Pair<'i, Rule>> {
+        self.pairs.next().ok_or_else(|| bug(self.span))
+    }
+
+    fn expect(&mut self, rule: Rule) -> Result<Pair<'i, Rule>> {
+        self.take(rule).ok_or_else(|| bug(self.span))
+    }
+
+    /// The next child of this rule, past marks and keywords that carry no meaning here.
+    fn find(&mut self, rule: Rule) -> Option<Pair<'i, Rule>> {
+        self.pairs.by_ref().find(|pair| pair.as_rule() == rule)
+    }
+
+    fn docs(&mut self) -> Doc {
+        let mut lines = vec![];
+        while let Some(doc) = self.take(Rule::doc) {
+            let line = doc.as_str().trim_start_matches('/').trim_end();
+            lines.push(line.strip_prefix(' ').unwrap_or(line).to_owned());
+        }
+        lines.join("\n")
+    }
+}
+
+/// The tree and the grammar disagree.
+fn bug(span: Span) -> Diagnostic {
+    Diagnostic {
+        class: crate::diagnostic::Class::Bug,
+        ..Diagnostic::error("the parser does not know what to make of this; please report it")
+            .at(span, "")
+    }
+}
+
+impl Builder {
+    /// The place of a pair. That of one whose last parts are optional reaches over the spaces before what comes next.
+    fn span(&self, pair: &Pair<Rule>) -> Span {
+        let span = pair.as_span();
+        Span {
+            file: self.id,
+            start: span.start() as u32,
+            end: span.end() as u32,
+        }
+    }
+
+    fn children<'i>(&self, pair: Pair<'i, Rule>) -> Children<'i> {
+        Children {
+            span: self.span(&pair),
+            pairs: pair.into_inner(),
+        }
+    }
+
+    fn name(&self, pair: Pair<Rule>) -> Name {
+        Name {
+            text: pair.as_str().into(),
+            span: self.span(&pair),
+        }
+    }
+
+    /// declaration = _{ import | extent | function | loss | example }
+    fn declaration(&mut self, pair: Pair<Rule>, file: &mut File) -> Result<()> {
+        match pair.as_rule() {
+            Rule::import => self.imports(pair, file)?,
+            Rule::extent => file.extents.push(self.extent(pair)?),
+            Rule::function => file.functions.push(self.function(pair)?),
+            Rule::example => file.examples.push(self.example(pair)?),
+            Rule::loss => {
+                let loss = self.loss(pair)?;
+                if let Some(first) = &file.loss {
+                    return Err(second_loss(first, &loss));
+                }
+                file.loss = Some(loss);
+            }
+            Rule::EOI => {}
+            _ => return Err(bug(self.span(&pair))),
+        }
+        Ok(())
+    }
+
+    /// import = { doc* ~ k_use ~ name ~ (comma ~ name)* ~ comma? }
+    fn imports(&mut self, pair: Pair<Rule>, file: &mut File) -> Result<()> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        while let Some(name) = children.find(Rule::name) {
+            file.imports.push(Import {
+                doc: doc.clone(),
+                name: self.name(name),
+            });
+        }
+        Ok(())
+    }
+
+    /// extent = { doc* ~ k_axis ~ axis ~ equals ~ sum_alone }
+    fn extent(&mut self, pair: Pair<Rule>) -> Result<Extent> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let start = self.span(&children.expect(Rule::k_axis)?);
+        let axis = self.name(children.expect(Rule::axis)?);
+        children.expect(Rule::equals)?;
+        let value = self.sum_alone(children.expect(Rule::sum_alone)?)?;
+        Ok(Extent {
+            doc,
+            axis,
+            span: start.to(value.span),
+            value,
+        })
+    }
+
+    /// function = { doc* ~ k_def ~ name ~ signature ~ equals ~ expr ~ bindings? }
+    fn function(&mut self, pair: Pair<Rule>) -> Result<Function> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let start = self.span(&children.expect(Rule::k_def)?);
+        let name = self.name(children.expect(Rule::name)?);
+        let signature = self.signature(children.expect(Rule::signature)?)?;
+        children.expect(Rule::equals)?;
+        let value = self.expr(children.expect(Rule::expr)?)?;
+        let mut end = value.span;
+        let bindings = self.bindings(&mut children, &mut end)?;
+        Ok(Function {
+            doc,
+            name,
+            signature,
+            value,
+            bindings,
+            span: start.to(end),
+        })
+    }
+
+    /// loss = { doc* ~ k_loss ~ name ~ signature? ~ equals ~ expr ~ gradient* ~ bindings? }
+    fn loss(&mut self, pair: Pair<Rule>) -> Result<Loss> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let start = self.span(&children.expect(Rule::k_loss)?);
+        let name = self.name(children.expect(Rule::name)?);
+        let signature = children
+            .take(Rule::signature)
+            .map(|pair| self.signature(pair))
+            .transpose()?;
+        children.expect(Rule::equals)?;
+        let value = self.expr(children.expect(Rule::expr)?)?;
+        let mut end = value.span;
+        let mut gradients = vec![];
+        while let Some(pair) = children.take(Rule::gradient) {
+            let gradient = self.gradient(pair)?;
+            end = gradient.span;
+            gradients.push(gradient);
+        }
+        let bindings = self.bindings(&mut children, &mut end)?;
+        Ok(Loss {
+            doc,
+            name,
+            signature,
+            value,
+            gradients,
+            bindings,
+            span: start.to(end),
+        })
+    }
+
+    /// gradient = { doc* ~ k_gradient ~ name ~ head? ~ equals ~ expr }
+    fn gradient(&mut self, pair: Pair<Rule>) -> Result<Gradient> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let start = self.span(&children.expect(Rule::k_gradient)?);
+        let input = self.name(children.expect(Rule::name)?);
+        let head = self.head(&mut children);
+        children.expect(Rule::equals)?;
+        let value = self.expr(children.expect(Rule::expr)?)?;
+        Ok(Gradient {
+            doc,
+            input,
+            head,
+            span: start.to(value.span),
+            value,
+        })
+    }
+
+    /// bindings = { k_where ~ (extent | definition)+ }; moves `end` to the last of them.
+    fn bindings(&mut self, children: &mut Children, end: &mut Span) -> Result<Bindings> {
+        let mut bindings = Bindings::default();
+        let Some(pair) = children.take(Rule::bindings) else {
+            return Ok(bindings);
+        };
+        let mut children = self.children(pair);
+        children.expect(Rule::k_where)?;
+        while let Some(rule) = children.peek() {
+            let pair = children.any()?;
+            if rule == Rule::extent {
+                let extent = self.extent(pair)?;
+                *end = extent.span;
+                bindings.extents.push(extent);
+            } else {
+                let definition = self.definition(pair)?;
+                *end = definition.span;
+                bindings.definitions.push(definition);
+            }
+        }
+        Ok(bindings)
+    }
+
+    /// definition = { doc* ~ name ~ head? ~ equals ~ expr }
+    fn definition(&mut self, pair: Pair<Rule>) -> Result<Definition> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let name = self.name(children.expect(Rule::name)?);
+        let head = self.head(&mut children);
+        children.expect(Rule::equals)?;
+        let value = self.expr(children.expect(Rule::expr)?)?;
+        let span = name.span.to(value.span);
+        Ok(Definition {
+            doc,
+            name,
+            head,
+            value,
+            span,
+        })
+    }
+
+    /// head = { open_bracket ~ axis ~ (comma ~ axis)* ~ comma? ~ close_bracket }
+    fn head(&mut self, children: &mut Children) -> Option<Vec<Name>> {
+        let mut children = self.children(children.take(Rule::head)?);
+        let mut axes = vec![];
+        while let Some(axis) = children.find(Rule::axis) {
+            axes.push(self.name(axis));
+        }
+        Some(axes)
+    }
+
+    /// example = { doc* ~ k_example ~ name ~ open ~ settings? ~ close ~ double_equals ~ sum_alone }
+    fn example(&mut self, pair: Pair<Rule>) -> Result<Example> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let start = self.span(&children.expect(Rule::k_example)?);
+        let loss = self.name(children.expect(Rule::name)?);
+        let mut settings = vec![];
+        children.expect(Rule::open)?;
+        while let Some(setting) = children.take(Rule::setting) {
+            let mut setting = self.children(setting);
+            let name = self.name(setting.expect(Rule::name)?);
+            setting.expect(Rule::equals)?;
+            let value = self.value(setting.any()?)?;
+            settings.push((name, value));
+            children.take(Rule::comma);
+        }
+        let expected = children.find(Rule::sum_alone).ok_or_else(|| bug(start))?;
+        let expected = self.sum_alone(expected)?;
+        Ok(Example {
+            doc,
+            loss,
+            settings,
+            span: start.to(expected.span),
+            expected,
+        })
+    }
+
+    /// value = _{ list | literal }
+    fn value(&mut self, pair: Pair<Rule>) -> Result<Value> {
+        if pair.as_rule() == Rule::literal {
+            return Ok(Value::Literal(self.literal(pair)?));
+        }
+        let children = self.children(pair);
+        let mut values = vec![];
+        for child in children.pairs {
+            if matches!(child.as_rule(), Rule::list | Rule::literal) {
+                values.push(self.value(child)?);
+            }
+        }
+        Ok(Value::List(values, children.span))
+    }
+
+    /// signature = { open ~ inputs? ~ given? ~ options? ~ close }
+    fn signature(&mut self, pair: Pair<Rule>) -> Result<Signature> {
+        let children = self.children(pair);
+        let mut signature = Signature {
+            inputs: vec![],
+            given: vec![],
+            options: vec![],
+            span: children.span,
+        };
+        for part in children.pairs {
+            match part.as_rule() {
+                Rule::inputs => signature.inputs = self.inputs(part)?,
+                Rule::given => {
+                    let inputs = self
+                        .children(part)
+                        .find(Rule::inputs)
+                        .ok_or_else(|| bug(children.span))?;
+                    signature.given = self.inputs(inputs)?;
+                }
+                Rule::options => {
+                    let mut options = self.children(part);
+                    while let Some(option) = options.find(Rule::option) {
+                        signature.options.push(self.option(option)?);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(signature)
+    }
+
+    /// inputs = { input ~ (comma ~ input)* ~ comma? }
+    fn inputs(&mut self, pair: Pair<Rule>) -> Result<Vec<Input>> {
+        let mut children = self.children(pair);
+        let mut inputs = vec![];
+        while let Some(input) = children.find(Rule::input) {
+            inputs.push(self.input(input)?);
+        }
+        Ok(inputs)
+    }
+
+    /// input = { doc* ~ name ~ (colon ~ shape)? }
+    fn input(&mut self, pair: Pair<Rule>) -> Result<Input> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let name = self.name(children.expect(Rule::name)?);
+        let shape = children
+            .find(Rule::shape)
+            .map(|pair| self.shape(pair))
+            .transpose()?;
+        let end = shape.as_ref().map_or(name.span, |shape| shape.span);
+        Ok(Input {
+            doc,
+            span: name.span.to(end),
+            name,
+            shape,
+        })
+    }
+
+    /// shape = { kind? ~ open_bracket ~ (dim ~ (comma ~ dim)* ~ comma?)? ~ close_bracket }
+    fn shape(&mut self, pair: Pair<Rule>) -> Result<Shape> {
+        let mut children = self.children(pair);
+        let kind = children.take(Rule::kind).map(kind);
+        let mut dims = vec![];
+        while let Some(dim) = children.find(Rule::dim) {
+            dims.push(self.dim(dim)?);
+        }
+        Ok(Shape {
+            kind,
+            dims,
+            span: children.span,
+        })
+    }
+
+    /// dim = { axis | number | star }
+    fn dim(&mut self, pair: Pair<Rule>) -> Result<Dim> {
+        let mut children = self.children(pair);
+        let child = children.any()?;
+        let kind = match child.as_rule() {
+            Rule::axis => DimKind::Axis(child.as_str().into()),
+            Rule::star => DimKind::Star,
+            _ => match child.as_str().parse() {
+                Ok(extent) => DimKind::Constant(extent),
+                Err(_) => {
+                    self.errors.push(
+                        Diagnostic::error(format!("`{}` is not an extent", child.as_str()))
+                            .at(children.span, "an axis, a whole number or `*` stands here"),
+                    );
+                    DimKind::Constant(0)
+                }
+            },
+        };
+        Ok(Dim {
+            kind,
+            span: children.span,
+        })
+    }
+
+    /// option = { doc* ~ name ~ (colon ~ kind)? ~ (equals ~ literal)? ~ domain? }
+    fn option(&mut self, pair: Pair<Rule>) -> Result<HyperParameter> {
+        let mut children = self.children(pair);
+        let doc = children.docs();
+        let name = self.name(children.expect(Rule::name)?);
+        let mut span = name.span;
+        let mut option = HyperParameter {
+            doc,
+            name,
+            kind: None,
+            default: None,
+            domain: None,
+            span,
+        };
+        for part in children.pairs {
+            span = span.to(self.span(&part));
+            match part.as_rule() {
+                Rule::kind => option.kind = Some(kind(part)),
+                Rule::literal => option.default = Some(self.literal(part)?),
+                Rule::domain => option.domain = Some(self.domain(part)?),
+                _ => {}
+            }
+        }
+        Ok(HyperParameter { span, ..option })
+    }
+
+    /// domain = { k_in ~ (open | open_bracket) ~ literal ~ comma ~ literal ~ (close | close_bracket) }
+    fn domain(&mut self, pair: Pair<Rule>) -> Result<Domain> {
+        let mut children = self.children(pair);
+        children.expect(Rule::k_in)?;
+        let low_included = children.any()?.as_rule() == Rule::open_bracket;
+        let low = self.literal(children.expect(Rule::literal)?)?;
+        children.expect(Rule::comma)?;
+        let high = self.literal(children.expect(Rule::literal)?)?;
+        let high_included = children.any()?.as_rule() == Rule::close_bracket;
+        Ok(Domain {
+            low,
+            low_included,
+            high,
+            high_included,
+            span: children.span,
+        })
+    }
+
+    /// literal = { minus? ~ (number | constant) }
+    fn literal(&mut self, pair: Pair<Rule>) -> Result<Literal> {
+        let mut children = self.children(pair);
+        let negative = children.take(Rule::minus).is_some();
+        let value = children.any()?;
+        Ok(Literal {
+            negative,
+            value: self.constant(&value),
+            span: children.span,
+        })
+    }
+
+    /// number = @{ ... }, constant = @{ ... }
+    fn constant(&mut self, pair: &Pair<Rule>) -> Constant {
+        let text = pair.as_str();
+        match text {
+            "true" => return Constant::True,
+            "false" => return Constant::False,
+            "inf" => return Constant::Inf,
+            "pi" => return Constant::Pi,
+            _ => {}
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Constant::Int(text.parse().unwrap_or_else(|_| {
+                self.errors.push(
+                    Diagnostic::error(format!("`{text}` is too large for an int"))
+                        .at(self.span(pair), format!("the largest is {}", i64::MAX))
+                        .help(format!("with a point it is a real number: `{text}.0`")),
+                );
+                0
+            }));
+        }
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Constant::Real(value),
+            _ => {
+                self.errors.push(
+                    Diagnostic::error(format!("`{text}` is too large for a real number"))
+                        .at(self.span(pair), format!("the largest is {:e}", f64::MAX))
+                        .help("infinity is written `inf`"),
+                );
+                Constant::Real(0.0)
+            }
+        }
+    }
+}
+
+fn kind(pair: Pair<Rule>) -> Kind {
+    if pair.as_str() == "int" {
+        Kind::Int
+    } else {
+        Kind::Bool
+    }
+}
+
+fn second_loss(first: &Loss, second: &Loss) -> Diagnostic {
+    Diagnostic::error("a file declares at most one loss")
+        .at(second.name.span, "the second loss")
+        .at(first.name.span, "the first loss")
+        .help(format!(
+            "put `{}` into a file of its own, `{}.loss`; what both need can be a `def` there, which `use` imports",
+            second.name.text, second.name.text
+        ))
+}

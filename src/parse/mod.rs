@@ -1,0 +1,71 @@
+//! From text to the syntax tree. The grammar is `grammar/loss.pest`, which reads as the language's reference.
+
+mod build;
+mod nesting;
+pub mod token;
+
+use crate::ast::{File, FileId, Span};
+use crate::diagnostic::{Diagnostic, Sources};
+use pest::Parser;
+use pest::error::InputLocation;
+
+pub use nesting::MAX_NESTING;
+
+/// How many bytes a file may have.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// Stack for the parser and the builder of the tree at [`MAX_NESTING`], measured in the build that needs most.
+const STACK: usize = 64 << 20;
+
+#[derive(pest_derive::Parser)]
+#[grammar = "../grammar/loss.pest"]
+struct LossParser;
+
+/// Parses one file.
+///
+/// Errors: the first mistake in the syntax, or all that stand in a file of right syntax (numbers out of range, a
+/// second loss).
+pub fn parse(sources: &Sources, file: FileId) -> Result<File, Vec<Diagnostic>> {
+    let text = &*sources.get(file).text;
+    if text.len() > MAX_BYTES {
+        return Err(vec![Diagnostic::error(format!(
+            "`{}` has {} bytes, a .loss file has at most {MAX_BYTES}",
+            sources.get(file).name,
+            text.len()
+        ))]);
+    }
+    nesting::check(text, file).map_err(|error| vec![error])?;
+    stacker::grow(STACK, || match LossParser::parse(Rule::file, text) {
+        Ok(pairs) => build::file(pairs, file),
+        Err(error) => {
+            let place = match error.location {
+                InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
+            };
+            let span = Span {
+                file,
+                start: place as u32,
+                end: place as u32,
+            };
+            Err(vec![Diagnostic::error("syntax error").at(span, "here")])
+        }
+    })
+}
+
+/// The text of a file named `name`.
+///
+/// Errors: bytes that are not UTF-8, with the place of the first.
+pub fn decode(name: &str, bytes: Vec<u8>) -> Result<String, Diagnostic> {
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let before = &error.as_bytes()[..valid];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let byte = error.as_bytes()[valid];
+        Diagnostic::data(format!(
+            "`{name}` is not UTF-8: byte {valid} (line {line}) is 0x{byte:02x}"
+        ))
+        .help("save the file as UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests;
