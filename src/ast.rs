@@ -18,7 +18,11 @@ pub struct Span {
 impl Span {
     /// The smallest span that covers both; `other` is in the same file.
     pub fn to(self, other: Span) -> Span {
-        Span { file: self.file, start: self.start.min(other.start), end: self.end.max(other.end) }
+        Span {
+            file: self.file,
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 }
 
@@ -240,15 +244,29 @@ pub enum ExprKind {
     Axis(Arc<str>),
     /// A read, a call or a reduction: whatever begins with a name.
     Use(Box<Use>),
-    If { condition: Box<Expr>, then: Box<Expr>, otherwise: Box<Expr> },
+    If {
+        condition: Box<Expr>,
+        then: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
     Not(Box<Expr>),
     Negate(Box<Expr>),
     /// `a == b`; comparisons do not chain.
-    Compare { op: CompareOp, left: Box<Expr>, right: Box<Expr> },
+    Compare {
+        op: CompareOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
     /// `a^b`.
-    Power { base: Box<Expr>, exponent: Box<Expr> },
+    Power {
+        base: Box<Expr>,
+        exponent: Box<Expr>,
+    },
     /// Operators of one precedence, applied from left to right; `rest` is not empty.
-    Chain { first: Box<Expr>, rest: Vec<(ChainOp, Expr)> },
+    Chain {
+        first: Box<Expr>,
+        rest: Vec<(ChainOp, Expr)>,
+    },
     /// `(e)`: kept so that the formatter and messages show what was written.
     Paren(Box<Expr>),
 }

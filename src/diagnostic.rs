@@ -18,7 +18,10 @@ pub struct Source {
 
 impl Sources {
     pub fn add(&mut self, name: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> FileId {
-        self.files.push(Source { name: name.into(), text: text.into() });
+        self.files.push(Source {
+            name: name.into(),
+            text: text.into(),
+        });
         FileId(self.files.len() as u32 - 1)
     }
 
@@ -77,12 +80,18 @@ impl Diagnostic {
     }
 
     pub fn warning(title: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(title) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(title)
+        }
     }
 
     /// An error in usage, files or data.
     pub fn data(title: impl Into<String>) -> Diagnostic {
-        Diagnostic { class: Class::Data, ..Diagnostic::error(title) }
+        Diagnostic {
+            class: Class::Data,
+            ..Diagnostic::error(title)
+        }
     }
 
     pub fn at(mut self, span: Span, label: impl Into<String>) -> Diagnostic {

@@ -2,9 +2,12 @@
 //! checks it, makes it numerically stable, differentiates it symbolically and compiles value and gradient into one
 //! native kernel.
 
+pub mod array;
 pub mod ast;
 pub mod codegen;
 pub mod diagnostic;
+pub mod graph;
+pub mod interp;
 pub mod ir;
 pub mod loops;
 pub mod parse;

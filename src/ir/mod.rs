@@ -188,9 +188,16 @@ pub enum Body {
     Expr(ExprId),
     /// For each value of the other head axes, the permutation that sorts `key` ascending along the head axis `along`:
     /// stable, NaN last, and after it what `guard` leaves out.
-    Argsort { along: AxisId, guard: Option<ExprId>, key: ExprId },
+    Argsort {
+        along: AxisId,
+        guard: Option<ExprId>,
+        key: ExprId,
+    },
     /// `grad[wrt](of)` (rule R10). The head is the axes of `of`, then those of `wrt`. [`grad`](crate::grad) replaces it.
-    Grad { of: TensorId, wrt: TensorId },
+    Grad {
+        of: TensorId,
+        wrt: TensorId,
+    },
 }
 
 /// The gradient with respect to one differentiated input.
@@ -283,7 +290,14 @@ impl Program {
 
     /// A generated definition (its name is a hint). The body must be of type `ty` and free in nothing but `head`.
     pub fn define(&mut self, name: &str, head: Vec<AxisId>, ty: Type, body: Body) -> TensorId {
-        self.tensor(Tensor { name: name.into(), ty, head, kind: TensorKind::Definition(body), named: false, span: None })
+        self.tensor(Tensor {
+            name: name.into(),
+            ty,
+            head,
+            kind: TensorKind::Definition(body),
+            named: false,
+            span: None,
+        })
     }
 
     /// The node as it is, without any simplification; the same node has the same id.
@@ -295,7 +309,12 @@ impl Program {
         let free = self.free_of(&node);
         let id = ExprId(self.entries.len() as u32);
         self.interned.insert(node.clone(), id);
-        self.entries.push(Entry { node, ty, free, span: None });
+        self.entries.push(Entry {
+            node,
+            ty,
+            free,
+            span: None,
+        });
         id
     }
 
@@ -323,7 +342,11 @@ impl Program {
     /// A read of `tensor` at plain indices `axes`.
     pub fn read_at(&mut self, tensor: TensorId, axes: &[AxisId]) -> ExprId {
         let index = axes.iter().map(|&a| self.index_of(a)).collect();
-        self.mk(Node::Read { tensor, index, default: None })
+        self.mk(Node::Read {
+            tensor,
+            index,
+            default: None,
+        })
     }
 
     /// Remembers where the source says an expression; the first place given stays.
@@ -390,18 +413,29 @@ impl Program {
 
     /// The value and every gradient that exists.
     pub fn outputs(&self) -> Vec<TensorId> {
-        std::iter::once(self.value).chain(self.gradients.iter().filter_map(|g| g.tensor)).collect()
+        std::iter::once(self.value)
+            .chain(self.gradients.iter().filter_map(|g| g.tensor))
+            .collect()
     }
 
     /// Calls `f` for each operand of a node, in order of evaluation (a guard before the body, indices before the default).
     pub fn for_children(&self, id: ExprId, mut f: impl FnMut(ExprId)) {
         match self.node(id) {
-            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => {}
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => {}
             Node::Read { index, default, .. } => {
                 index.iter().copied().for_each(&mut f);
                 default.iter().copied().for_each(&mut f);
             }
-            Node::If { condition, then, otherwise } => {
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 f(*condition);
                 f(*then);
                 f(*otherwise);
@@ -464,7 +498,9 @@ impl Program {
             Node::Param(p) => self.params[p.index()].ty,
             Node::Read { tensor, .. } => self.get(*tensor).ty,
             Node::If { then, .. } => self.ty(*then),
-            Node::Op(op, operands) => op.result(operands.last().map_or(Type::Real, |&o| self.ty(o))),
+            Node::Op(op, operands) => {
+                op.result(operands.last().map_or(Type::Real, |&o| self.ty(o)))
+            }
             Node::Reduce { op, body, .. } => op.result(self.ty(*body)),
         }
     }
@@ -495,9 +531,17 @@ impl Program {
                 index.iter().copied().for_each(&mut add);
                 default.iter().copied().for_each(&mut add);
             }
-            Node::If { condition, then, otherwise } => [*condition, *then, *otherwise].into_iter().for_each(&mut add),
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => [*condition, *then, *otherwise]
+                .into_iter()
+                .for_each(&mut add),
             Node::Op(_, operands) => operands.iter().copied().for_each(&mut add),
-            Node::Reduce { guard, body, axes, .. } => {
+            Node::Reduce {
+                guard, body, axes, ..
+            } => {
                 guard.iter().copied().for_each(&mut add);
                 add(*body);
                 if let Some(f) = only.take() {

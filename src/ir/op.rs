@@ -241,7 +241,15 @@ impl Op {
     /// The type of the result for operands of type `operand` (for mixed operands, the last one's).
     pub fn result(self, operand: Type) -> Type {
         match self {
-            Op::Add | Op::Sub | Op::Mul | Op::Neg | Op::Abs | Op::Sign | Op::Max | Op::Min | Op::Clamp => operand,
+            Op::Add
+            | Op::Sub
+            | Op::Mul
+            | Op::Neg
+            | Op::Abs
+            | Op::Sign
+            | Op::Max
+            | Op::Min
+            | Op::Clamp => operand,
             Op::IntDiv | Op::Mod | Op::ToInt => Type::Int,
             Op::Div
             | Op::Pow
@@ -275,7 +283,9 @@ impl Op {
             | Op::LogSumExp
             | Op::ToReal => Type::Real,
             Op::StopGradient => operand,
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => Type::Bool,
+            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => {
+                Type::Bool
+            }
         }
     }
 }

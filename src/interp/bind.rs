@@ -1,0 +1,394 @@
+//! From a caller's data to what a program runs on: arrays of the right types, extents, hyperparameters.
+
+use super::scalar::{self, Scalar};
+use crate::array::{Array, place};
+use crate::diagnostic::Diagnostic;
+use crate::ir::{
+    Dim, Domain, ExprId, ExtentId, ExtentKind, Node, Program, TensorId, TensorKind, Type,
+};
+
+/// Data that fit a program.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// One array for each of the program's inputs, in their order, flat where the input is untyped.
+    pub inputs: Vec<Array>,
+    /// The shapes as they were given, for results that look like the inputs.
+    pub shapes: Vec<Vec<usize>>,
+    /// Indexed by `ExtentId`.
+    pub extents: Vec<usize>,
+    /// Indexed by `ParamId`.
+    pub params: Vec<Scalar>,
+}
+
+/// Checks the data against the program: every input there, of a type that converts without loss and of the right
+/// shape; hyperparameters known, in their domains, and none missing. Arrays that the program does not name are
+/// ignored.
+///
+/// # Errors
+/// All that is wrong with the data, in the order of the signature.
+pub fn bind(
+    program: &Program,
+    data: &[(&str, &Array)],
+    set: &[(&str, f64)],
+) -> Result<Bound, Vec<Diagnostic>> {
+    let mut errors = vec![];
+    let params = params(program, set, &mut errors);
+    let mut inputs = vec![];
+    for &t in &program.inputs {
+        match data.iter().find(|(name, _)| **name == *program.get(t).name) {
+            Some((_, array)) => match fit(program, t, array) {
+                Ok(array) => inputs.push(array),
+                Err(e) => errors.push(e),
+            },
+            None => errors.push(missing(program, t, data)),
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let shapes: Vec<Vec<usize>> = inputs.iter().map(|a| a.shape.clone()).collect();
+    let extents = extents(program, &mut inputs, &params).map_err(|e| vec![e])?;
+    Ok(Bound {
+        inputs,
+        shapes,
+        extents,
+        params,
+    })
+}
+
+fn missing(program: &Program, input: TensorId, data: &[(&str, &Array)]) -> Diagnostic {
+    let t = program.get(input);
+    let mut d = Diagnostic::data(format!(
+        "the data has no `{}`, which `{}` needs",
+        t.name, program.name
+    ));
+    let unused = |n: &&str| !program.inputs.iter().any(|&i| *program.get(i).name == **n);
+    let names: Vec<&str> = data.iter().map(|(n, _)| *n).filter(unused).collect();
+    if let Some(near) = names
+        .iter()
+        .find(|n| strsim::damerau_levenshtein(n, &t.name) <= 2)
+    {
+        d = d.help(format!("there is a `{near}`; name it `{}`", t.name));
+    } else if !data.is_empty() {
+        let all: Vec<String> = data.iter().map(|(n, _)| format!("`{n}`")).collect();
+        d = d.note(format!("the data has {}", all.join(", ")));
+    }
+    d.note(format!("`{}` is {}", t.name, describe(program, input)))
+}
+
+/// What an input is to be, for messages: `int[N, C]`, or `an array of any shape`.
+fn describe(program: &Program, input: TensorId) -> String {
+    let t = program.get(input);
+    let kind = match t.ty {
+        Type::Real => "",
+        Type::Int => "int",
+        Type::Bool => "bool",
+    };
+    match &t.kind {
+        TensorKind::Input(i) => match &i.shape {
+            None => "an array of any shape".into(),
+            Some(dims) if dims.is_empty() && kind.is_empty() => "a single number".into(),
+            Some(dims) => {
+                let dim = |d: &Dim| match d {
+                    Dim::Named(n) => n.to_string(),
+                    Dim::Constant(n) => n.to_string(),
+                };
+                format!(
+                    "{kind}[{}]",
+                    dims.iter().map(dim).collect::<Vec<_>>().join(", ")
+                )
+            }
+        },
+        TensorKind::Definition(_) => kind.into(),
+    }
+}
+
+fn fit(program: &Program, input: TensorId, array: &Array) -> Result<Array, Diagnostic> {
+    let t = program.get(input);
+    let shape = array.shape.clone();
+    let array = array.clone().convert(t.ty).map_err(|m| {
+        let wanted = match t.ty {
+            Type::Real => "a number that f64 holds exactly",
+            Type::Int => "a whole number",
+            Type::Bool => "true or false (or 1 or 0)",
+        };
+        Diagnostic::data(format!(
+            "`{}` at {} is {}, not {wanted}",
+            t.name,
+            place(&shape, m.position),
+            m.value
+        ))
+        .note(format!("`{}` is {}", t.name, describe(program, input)))
+    })?;
+    let TensorKind::Input(info) = &t.kind else {
+        return Ok(array);
+    };
+    let Some(dims) = &info.shape else {
+        return Ok(array);
+    };
+    let wrong = |what: String| {
+        Err(Diagnostic::data(format!(
+            "`{}` has the shape {:?}, {what}",
+            t.name, array.shape
+        ))
+        .note(format!("`{}` is {}", t.name, describe(program, input))))
+    };
+    if dims.len() != array.shape.len() {
+        return wrong(format!(
+            "which is {} axes instead of {}",
+            array.shape.len(),
+            dims.len()
+        ));
+    }
+    for (k, (dim, &n)) in dims.iter().zip(&array.shape).enumerate() {
+        if let Dim::Constant(c) = dim
+            && *c != n as u64
+        {
+            return wrong(format!("but position {} must be {c}", k + 1));
+        }
+    }
+    Ok(array)
+}
+
+fn params(program: &Program, set: &[(&str, f64)], errors: &mut Vec<Diagnostic>) -> Vec<Scalar> {
+    for (name, _) in set {
+        if !program.params.iter().any(|p| *p.name == **name) {
+            let mut d =
+                Diagnostic::data(format!("`{}` has no hyperparameter `{name}`", program.name));
+            let near = program
+                .params
+                .iter()
+                .find(|p| strsim::damerau_levenshtein(name, &p.name) <= 2);
+            if let Some(near) = near {
+                d = d.help(format!("did you mean `{}`?", near.name));
+            } else if program.params.is_empty() {
+                d = d.note("it has none");
+            } else {
+                let all: Vec<String> = program
+                    .params
+                    .iter()
+                    .map(|p| format!("`{}`", p.name))
+                    .collect();
+                d = d.note(format!("it has {}", all.join(", ")));
+            }
+            errors.push(d);
+        }
+    }
+    let mut out = vec![];
+    for p in &program.params {
+        let given = set
+            .iter()
+            .rev()
+            .find(|(n, _)| **n == *p.name)
+            .map(|(_, v)| *v);
+        let Some(value) = given.or(p.default) else {
+            errors.push(Diagnostic::data(format!(
+                "the hyperparameter `{}` has no default and is not set",
+                p.name
+            )));
+            out.push(Scalar::Real(f64::NAN));
+            continue;
+        };
+        if let Some(domain) = &p.domain
+            && !domain.contains(value)
+        {
+            errors.push(Diagnostic::data(format!(
+                "`{}` is {value}, outside of its domain {domain}",
+                p.name
+            )));
+        }
+        out.push(match p.ty {
+            Type::Real => Scalar::Real(value),
+            Type::Int => {
+                if value.trunc() != value || value.abs() >= 9.2e18 {
+                    errors.push(Diagnostic::data(format!(
+                        "`{}` is {value}, not a whole number",
+                        p.name
+                    )));
+                }
+                Scalar::Int(value as i64)
+            }
+            Type::Bool => Scalar::Bool(value != 0.0),
+        });
+    }
+    out
+}
+
+impl Domain {
+    /// Whether a value lies in the interval; NaN does not.
+    pub fn contains(&self, value: f64) -> bool {
+        let low = if self.low_included {
+            value >= self.low
+        } else {
+            value > self.low
+        };
+        let high = if self.high_included {
+            value <= self.high
+        } else {
+            value < self.high
+        };
+        low && high
+    }
+}
+
+impl std::fmt::Display for Domain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (open, close) = (
+            if self.low_included { '[' } else { '(' },
+            if self.high_included { ']' } else { ')' },
+        );
+        write!(f, "{open}{}, {}{close}", self.low, self.high)
+    }
+}
+
+/// Every extent from the shapes; untyped inputs become flat on the way.
+fn extents(
+    program: &Program,
+    inputs: &mut [Array],
+    params: &[Scalar],
+) -> Result<Vec<usize>, Diagnostic> {
+    let mut known: Vec<Option<(usize, TensorId, usize)>> = vec![None; program.extents.len()];
+    let mut star: Option<(TensorId, Vec<usize>)> = None;
+    for (&t, array) in program.inputs.iter().zip(inputs.iter_mut()) {
+        let tensor = program.get(t);
+        if let TensorKind::Input(info) = &tensor.kind
+            && info.shape.is_none()
+        {
+            match &star {
+                Some((first, shape)) if *shape != array.shape => {
+                    let first = &program.get(*first).name;
+                    return Err(Diagnostic::data(format!(
+                        "`{}` has the shape {:?}, but `{first}` has {shape:?}",
+                        tensor.name, array.shape
+                    ))
+                    .note("inputs without a declared shape have one shape in common"));
+                }
+                _ => star = Some((t, array.shape.clone())),
+            }
+            array.shape = vec![array.len()];
+        }
+        for (k, (&axis, &n)) in tensor.head.iter().zip(&array.shape).enumerate() {
+            let slot = &mut known[program.extent_of(axis).index()];
+            match *slot {
+                Some((m, other, at)) if m != n => {
+                    let (a, b) = (&program.get(other).name, &tensor.name);
+                    let axis = &program.extents[program.extent_of(axis).index()].name;
+                    return Err(Diagnostic::data(format!(
+                        "axis {axis} has {m} elements in `{a}` and {n} in `{b}`"
+                    ))
+                    .note(format!(
+                        "position {} of `{a}`, position {} of `{b}`",
+                        at + 1,
+                        k + 1
+                    )));
+                }
+                Some(_) => {}
+                None => *slot = Some((n, t, k)),
+            }
+        }
+    }
+    let mut out: Vec<usize> = vec![0; program.extents.len()];
+    let mut state = vec![false; program.extents.len()];
+    for e in 0..program.extents.len() {
+        compute(
+            program,
+            ExtentId(e as u32),
+            &known,
+            params,
+            &mut out,
+            &mut state,
+        )?;
+    }
+    Ok(out)
+}
+
+type Known = [Option<(usize, TensorId, usize)>];
+
+fn compute(
+    program: &Program,
+    extent: ExtentId,
+    known: &Known,
+    params: &[Scalar],
+    out: &mut [usize],
+    done: &mut [bool],
+) -> Result<(), Diagnostic> {
+    if std::mem::replace(&mut done[extent.index()], true) {
+        return Ok(());
+    }
+    let e = &program.extents[extent.index()];
+    let given = known[extent.index()];
+    let value = match e.kind {
+        ExtentKind::Input => given.map_or(0, |(n, ..)| n),
+        ExtentKind::Constant(c) => c as usize,
+        ExtentKind::Declared(expr) => {
+            let n = int(program, expr, known, params, out, done)?;
+            match usize::try_from(n) {
+                Ok(n) => n,
+                Err(_) => {
+                    return Err(Diagnostic::data(format!(
+                        "axis {} has the extent {n}, less than nothing",
+                        e.name
+                    )));
+                }
+            }
+        }
+    };
+    if let Some((n, t, k)) = given
+        && n != value
+    {
+        return Err(Diagnostic::data(format!(
+            "axis {} is declared to have {value} elements, but position {} of `{}` has {n}",
+            e.name,
+            k + 1,
+            program.get(t).name
+        )));
+    }
+    out[extent.index()] = value;
+    Ok(())
+}
+
+/// The value of a declared extent's expression, which is made of sizes, hyperparameters and constants.
+fn int(
+    program: &Program,
+    id: ExprId,
+    known: &Known,
+    params: &[Scalar],
+    out: &mut [usize],
+    done: &mut [bool],
+) -> Result<i64, Diagnostic> {
+    Ok(match program.node(id) {
+        Node::Int(n) => *n,
+        Node::Param(p) => params[p.index()].int(),
+        Node::Size(e) => {
+            compute(program, *e, known, params, out, done)?;
+            out[e.index()] as i64
+        }
+        Node::Op(op, operands) => {
+            let mut values = vec![];
+            for &o in operands {
+                values.push(Scalar::Int(int(program, o, known, params, out, done)?));
+            }
+            let value = scalar::apply(*op, &values);
+            value
+                .ok_or_else(|| Diagnostic::data("an int is divided by 0 in the extent of an axis"))?
+                .int()
+        }
+        Node::If {
+            condition,
+            then,
+            otherwise,
+        } => {
+            let taken = if int(program, *condition, known, params, out, done)? != 0 {
+                then
+            } else {
+                otherwise
+            };
+            int(program, *taken, known, params, out, done)?
+        }
+        Node::Real(_) | Node::Bool(_) | Node::Axis(_) | Node::Read { .. } | Node::Reduce { .. } => {
+            return Err(Diagnostic::error(
+                "the extent of an axis is made of sizes, hyperparameters and constants",
+            ));
+        }
+    })
+}

@@ -1,0 +1,452 @@
+//! The plain interpreter: what a program means, in f64.
+//!
+//! It is the oracle of the tests, so it is written to be read: a definition is computed element by element, a
+//! reduction is a loop, an `if` evaluates the branch taken. Two things keep that from being hopeless on real data.
+//! Every node remembers its last value together with the time of computing it, which holds as long as no axis that
+//! the node depends on has moved since; so shared and loop-invariant parts are computed once. And a definition that
+//! is not part of a recurrence is computed as a whole array, in dependency order; only the elements of recurrences
+//! are computed on demand, each once.
+
+mod bind;
+pub mod scalar;
+
+use crate::array::{Array, Data};
+use crate::diagnostic::Diagnostic;
+use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type};
+pub use bind::{Bound, bind};
+use scalar::{Fold, Scalar};
+
+/// No definition may have more elements than this in the interpreter (1 GiB of reals).
+pub const MAX_ELEMENTS: usize = 1 << 27;
+
+/// How deep a recurrence or an expression may nest before a new stack is made, and how large that is.
+const RED_ZONE: usize = 128 * 1024;
+const STACK: usize = 16 * 1024 * 1024;
+
+/// Computes every tensor in `wanted` (and what it needs).
+///
+/// # Errors
+/// An index out of range, an int division by 0, an `argmax` of nothing, an extent that no memory holds.
+pub fn evaluate(
+    program: &Program,
+    bound: &Bound,
+    wanted: &[TensorId],
+) -> Result<Vec<Array>, Diagnostic> {
+    let mut machine = Machine::new(program, bound);
+    for group in groups(program, wanted) {
+        machine.compute_group(&group)?;
+    }
+    wanted.iter().map(|&t| Ok(machine.array(t))).collect()
+}
+
+/// The definitions that `wanted` need, in dependency order; definitions that need each other are one group.
+pub fn groups(program: &Program, wanted: &[TensorId]) -> Vec<Vec<TensorId>> {
+    let edges: Vec<Vec<usize>> = (0..program.tensors.len())
+        .map(|t| {
+            program
+                .reads(TensorId(t as u32))
+                .into_iter()
+                .map(TensorId::index)
+                .collect()
+        })
+        .collect();
+    let roots: Vec<usize> = wanted.iter().map(|t| t.index()).collect();
+    let groups = crate::graph::components(&edges, &roots);
+    groups
+        .into_iter()
+        .map(|g| g.into_iter().map(|t| TensorId(t as u32)).collect())
+        .collect()
+}
+
+struct Machine<'a> {
+    program: &'a Program,
+    bound: &'a Bound,
+    /// The elements of each tensor computed so far; `done` marks them in recurrences.
+    arrays: Vec<Option<Vec<Scalar>>>,
+    done: Vec<Vec<Mark>>,
+    /// Values of axes, and when they were set.
+    axes: Vec<(i64, u64)>,
+    /// The last value of each node, and when it was computed (0: never).
+    memo: Vec<(Scalar, u64)>,
+    clock: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    New,
+    Started,
+    Done,
+}
+
+impl<'a> Machine<'a> {
+    fn new(program: &'a Program, bound: &'a Bound) -> Machine<'a> {
+        let mut arrays: Vec<Option<Vec<Scalar>>> = vec![None; program.tensors.len()];
+        for (&t, array) in program.inputs.iter().zip(&bound.inputs) {
+            arrays[t.index()] = Some(scalars(array));
+        }
+        Machine {
+            program,
+            bound,
+            arrays,
+            done: vec![vec![]; program.tensors.len()],
+            axes: vec![(0, 0); program.axes.len()],
+            memo: vec![(Scalar::Int(0), 0); program.node_count()],
+            clock: 1,
+        }
+    }
+
+    fn extent(&self, axis: AxisId) -> usize {
+        self.bound.extents[self.program.extent_of(axis).index()]
+    }
+
+    fn set(&mut self, axis: AxisId, value: i64) {
+        self.clock += 1;
+        self.axes[axis.index()] = (value, self.clock);
+    }
+
+    fn array(&self, tensor: TensorId) -> Array {
+        let t = self.program.get(tensor);
+        let shape = t.head.iter().map(|&a| self.extent(a)).collect();
+        let elements = self.arrays[tensor.index()].as_deref().unwrap_or(&[]);
+        let data = match t.ty {
+            Type::Real => Data::Real(elements.iter().map(|s| s.real()).collect()),
+            Type::Int => Data::Int(elements.iter().map(|s| s.int()).collect()),
+            Type::Bool => Data::Bool(elements.iter().map(|s| s.bool()).collect()),
+        };
+        Array { shape, data }
+    }
+
+    fn compute_group(&mut self, group: &[TensorId]) -> Result<(), Diagnostic> {
+        let program = self.program;
+        let recursive = group.len() > 1 || program.reads(group[0]).contains(&group[0]);
+        for &t in group {
+            if let TensorKind::Definition(body) = &program.get(t).kind {
+                let count = self.count(t)?;
+                match body {
+                    Body::Argsort { along, guard, key } => {
+                        self.argsort(t, *along, *guard, *key, count)?
+                    }
+                    Body::Expr(_) | Body::Grad { .. } => {
+                        self.arrays[t.index()] = Some(vec![Scalar::Int(0); count]);
+                        self.done[t.index()] = if recursive {
+                            vec![Mark::New; count]
+                        } else {
+                            vec![]
+                        };
+                    }
+                }
+            }
+        }
+        for &t in group {
+            match program.body(t) {
+                Some(Body::Expr(body)) => self.compute_all(t, *body, recursive)?,
+                Some(Body::Grad { .. }) => {
+                    return Err(Diagnostic::error(
+                        "an inner gradient was not expanded before evaluation",
+                    ));
+                }
+                Some(Body::Argsort { .. }) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, tensor: TensorId) -> Result<usize, Diagnostic> {
+        let t = self.program.get(tensor);
+        let count = t
+            .head
+            .iter()
+            .try_fold(1usize, |n, &a| n.checked_mul(self.extent(a)));
+        match count.filter(|&n| n <= MAX_ELEMENTS) {
+            Some(n) => Ok(n),
+            None => {
+                let mut d = Diagnostic::data(format!(
+                    "`{}` has too many elements for the interpreter",
+                    t.name
+                ));
+                d.labels.extend(t.span.map(|s| (s, String::new())));
+                Err(d.note(format!(
+                    "the limit is {MAX_ELEMENTS} elements of one definition"
+                )))
+            }
+        }
+    }
+
+    fn compute_all(
+        &mut self,
+        tensor: TensorId,
+        body: ExprId,
+        recursive: bool,
+    ) -> Result<(), Diagnostic> {
+        let head = self.program.get(tensor).head.clone();
+        let shape: Vec<usize> = head.iter().map(|&a| self.extent(a)).collect();
+        let count: usize = shape.iter().product();
+        for position in 0..count {
+            if recursive {
+                self.element(tensor, position)?;
+                continue;
+            }
+            let mut rest = position;
+            for (k, &a) in head.iter().enumerate().rev() {
+                let value = (rest % shape[k]) as i64;
+                rest /= shape[k];
+                if position == 0 || self.axes[a.index()].0 != value {
+                    self.set(a, value);
+                }
+            }
+            let value = self.eval(body)?;
+            self.put(tensor, position, value);
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, tensor: TensorId, position: usize, value: Scalar) {
+        if let Some(array) = &mut self.arrays[tensor.index()] {
+            array[position] = value;
+        }
+    }
+
+    /// One element of a recurrence.
+    fn element(&mut self, tensor: TensorId, position: usize) -> Result<Scalar, Diagnostic> {
+        match self.done[tensor.index()].get(position) {
+            Some(Mark::New) => {}
+            Some(Mark::Started) => {
+                let name = &self.program.get(tensor).name;
+                return Err(Diagnostic::error(format!(
+                    "an element of `{name}` depends on itself"
+                )));
+            }
+            Some(Mark::Done) | None => {
+                return Ok(self.arrays[tensor.index()]
+                    .as_ref()
+                    .map_or(Scalar::Int(0), |a| a[position]));
+            }
+        }
+        let Some(Body::Expr(body)) = self.program.body(tensor) else {
+            return Ok(Scalar::Int(0));
+        };
+        self.done[tensor.index()][position] = Mark::Started;
+        let head = self.program.get(tensor).head.clone();
+        let before: Vec<i64> = head.iter().map(|a| self.axes[a.index()].0).collect();
+        let mut rest = position;
+        for &a in head.iter().rev() {
+            let n = self.extent(a);
+            self.set(a, (rest % n) as i64);
+            rest /= n;
+        }
+        let value = stacker::maybe_grow(RED_ZONE, STACK, || self.eval(*body))?;
+        for (&a, &value) in head.iter().zip(&before) {
+            self.set(a, value);
+        }
+        self.done[tensor.index()][position] = Mark::Done;
+        self.put(tensor, position, value);
+        Ok(value)
+    }
+
+    fn argsort(
+        &mut self,
+        tensor: TensorId,
+        along: AxisId,
+        guard: Option<ExprId>,
+        key: ExprId,
+        count: usize,
+    ) -> Result<(), Diagnostic> {
+        let head = self.program.get(tensor).head.clone();
+        let shape: Vec<usize> = head.iter().map(|&a| self.extent(a)).collect();
+        let k = head.iter().position(|&a| a == along).unwrap_or(0);
+        let inner: usize = shape[k + 1..].iter().product();
+        let n = shape[k];
+        let mut out = vec![Scalar::Int(0); count];
+        for base in (0..count).filter(|p| (p / inner.max(1)).is_multiple_of(n.max(1))) {
+            let mut rest = base;
+            for (q, &a) in head.iter().enumerate().rev() {
+                self.set(a, (rest % shape[q]) as i64);
+                rest /= shape[q];
+            }
+            let mut keys = Vec::with_capacity(n);
+            for i in 0..n {
+                self.set(along, i as i64);
+                let kept = guard.map_or(Ok(true), |g| self.eval(g).map(Scalar::bool))?;
+                // What the guard leaves out sorts after NaN.
+                keys.push(if kept { Some(self.eval(key)?) } else { None });
+            }
+            let mut order: Vec<usize> = (0..n).collect();
+            order.sort_by(|&a, &b| scalar::sort_order(keys[a], keys[b]));
+            for (i, &o) in order.iter().enumerate() {
+                out[base + i * inner] = Scalar::Int(o as i64);
+            }
+        }
+        self.arrays[tensor.index()] = Some(out);
+        Ok(())
+    }
+
+    // ---- expressions
+
+    fn eval(&mut self, id: ExprId) -> Result<Scalar, Diagnostic> {
+        let (value, time) = self.memo[id.index()];
+        if time > 0
+            && self
+                .program
+                .free(id)
+                .iter()
+                .all(|a| self.axes[a.index()].1 <= time)
+        {
+            return Ok(value);
+        }
+        let value = stacker::maybe_grow(RED_ZONE, STACK, || self.compute(id))?;
+        self.memo[id.index()] = (value, self.clock);
+        Ok(value)
+    }
+
+    fn compute(&mut self, id: ExprId) -> Result<Scalar, Diagnostic> {
+        let program = self.program;
+        match program.node(id) {
+            Node::Real(x) => Ok(Scalar::Real(x.0)),
+            Node::Int(n) => Ok(Scalar::Int(*n)),
+            Node::Bool(b) => Ok(Scalar::Bool(*b)),
+            Node::Axis(a) => Ok(Scalar::Int(self.axes[a.index()].0)),
+            Node::Size(e) => Ok(Scalar::Int(self.bound.extents[e.index()] as i64)),
+            Node::Param(p) => Ok(self.bound.params[p.index()]),
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
+                if self.eval(*condition)?.bool() {
+                    self.eval(*then)
+                } else {
+                    self.eval(*otherwise)
+                }
+            }
+            Node::Op(Op::And, operands) => Ok(Scalar::Bool(
+                self.eval(operands[0])?.bool() && self.eval(operands[1])?.bool(),
+            )),
+            Node::Op(Op::Or, operands) => Ok(Scalar::Bool(
+                self.eval(operands[0])?.bool() || self.eval(operands[1])?.bool(),
+            )),
+            Node::Op(op, operands) => {
+                let values = operands
+                    .iter()
+                    .map(|&o| self.eval(o))
+                    .collect::<Result<Vec<_>, _>>()?;
+                scalar::apply(*op, &values).ok_or_else(|| self.error(id, "an int is divided by 0"))
+            }
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => self.read(id, *tensor, index, *default),
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            } => self.reduce(id, *op, axes, *guard, *body),
+        }
+    }
+
+    fn read(
+        &mut self,
+        id: ExprId,
+        tensor: TensorId,
+        index: &[ExprId],
+        default: Option<ExprId>,
+    ) -> Result<Scalar, Diagnostic> {
+        let program = self.program;
+        let head = &program.get(tensor).head;
+        let mut position = 0usize;
+        for (k, (&i, &a)) in index.iter().zip(head).enumerate() {
+            let n = self.extent(a);
+            let value = self.eval(i)?.int();
+            if value < 0 || value >= n as i64 {
+                if let Some(d) = default {
+                    return self.eval(d);
+                }
+                let name = &program.get(tensor).name;
+                let text = format!(
+                    "index {value} is out of range: `{name}` has {n} elements at position {}",
+                    k + 1
+                );
+                return Err(self.error(id, text));
+            }
+            position = position * n + value as usize;
+        }
+        if self.done[tensor.index()].is_empty() {
+            match &self.arrays[tensor.index()] {
+                Some(array) => Ok(array[position]),
+                None => Err(self.error(
+                    id,
+                    format!(
+                        "`{}` was read before it was computed",
+                        program.get(tensor).name
+                    ),
+                )),
+            }
+        } else {
+            self.element(tensor, position)
+        }
+    }
+
+    fn reduce(
+        &mut self,
+        id: ExprId,
+        op: ReduceOp,
+        axes: &[AxisId],
+        guard: Option<ExprId>,
+        body: ExprId,
+    ) -> Result<Scalar, Diagnostic> {
+        let shape: Vec<usize> = axes.iter().map(|&a| self.extent(a)).collect();
+        let mut fold = Fold::new(op, self.program.ty(body));
+        let mut index = vec![0usize; axes.len()];
+        // A loop like an odometer: the last axis moves fastest, and only axes that move are set.
+        let mut moved = 0;
+        if shape.iter().all(|&n| n > 0) {
+            loop {
+                for k in moved..axes.len() {
+                    self.set(axes[k], index[k] as i64);
+                }
+                if guard.map_or(Ok(true), |g| self.eval(g).map(Scalar::bool))? {
+                    let value = self.eval(body)?;
+                    fold.add(value, index[0]);
+                }
+                match (0..axes.len()).rev().find(|&k| index[k] + 1 < shape[k]) {
+                    None => break,
+                    Some(k) => {
+                        index[k] += 1;
+                        index[k + 1..].fill(0);
+                        moved = k;
+                    }
+                }
+            }
+        }
+        fold.finish()
+            .ok_or_else(|| self.error(id, format!("`{}` of no elements", op.name())))
+    }
+
+    fn error(&self, id: ExprId, title: impl Into<String>) -> Diagnostic {
+        let mut d = Diagnostic::data(title);
+        d.labels
+            .extend(self.program.span(id).map(|s| (s, String::new())));
+        let mut at: Vec<String> = vec![];
+        for &a in self.program.free(id).iter() {
+            at.push(format!(
+                "{} = {}",
+                self.program.axes[a.index()].hint,
+                self.axes[a.index()].0
+            ));
+        }
+        if at.is_empty() {
+            d
+        } else {
+            d.note(format!("at {}", at.join(", ")))
+        }
+    }
+}
+
+fn scalars(array: &Array) -> Vec<Scalar> {
+    match &array.data {
+        Data::Real(v) => v.iter().map(|&x| Scalar::Real(x)).collect(),
+        Data::Int(v) => v.iter().map(|&x| Scalar::Int(x)).collect(),
+        Data::Bool(v) => v.iter().map(|&x| Scalar::Bool(x)).collect(),
+    }
+}
