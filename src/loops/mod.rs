@@ -168,17 +168,41 @@ pub enum Stmt {
     },
     /// Combines `value` into a register accumulator that the enclosing loop declares, where the guard holds.
     /// `Count` takes a bool and counts; counts and sums of ints are exact.
-    Fold { id: FoldId, value: ValueId, guard: Option<ValueId> },
+    Fold {
+        id: FoldId,
+        value: ValueId,
+        guard: Option<ValueId>,
+    },
     /// Sets or combines one cell, where the guard holds. Each computed index is checked as that of a checked load, but
     /// out of range it stores nothing and is no error (a bracket that matches nothing).
     /// A combining store whose index depends on the lanes through an `Index::Value` does not occur in a lane loop.
-    Store { to: BufferId, at: Vec<Index>, how: How, value: ValueId, guard: Option<ValueId> },
+    Store {
+        to: BufferId,
+        at: Vec<Index>,
+        how: How,
+        value: ValueId,
+        guard: Option<ValueId>,
+    },
     /// Fills the cells of a buffer with the identity of `op` (or zero): all of it, or the cells at the fixed indices.
-    Fill { to: BufferId, at: Vec<Option<Index>>, with: Fill },
+    Fill {
+        to: BufferId,
+        at: Vec<Option<Index>>,
+        with: Fill,
+    },
     /// A real branch: `when` does not depend on the lanes.
-    If { when: ValueId, then: Block },
+    If {
+        when: ValueId,
+        then: Block,
+    },
     /// Writes the sorting permutation of `key` along `along`; stable, ascending, NaN last.
-    Sort { into: BufferId, at: Vec<Option<Index>>, key: Block, key_value: ValueId, guard: Option<ValueId>, along: LoopAxisId },
+    Sort {
+        into: BufferId,
+        at: Vec<Option<Index>>,
+        key: Block,
+        key_value: ValueId,
+        guard: Option<ValueId>,
+        along: LoopAxisId,
+    },
     Gemm(Gemm),
 }
 
@@ -240,7 +264,12 @@ pub enum Expr {
     /// A pointwise operator other than `LogSumExp`, `StopGradient`, `IntDiv` and `Mod`. Two operands for `Max` and `Min`.
     Op(Op, Vec<ValueId>),
     /// `IntDiv` or `Mod`; a divisor of 0 (where `when` holds) ends the call with an error.
-    Divide { op: Op, a: ValueId, b: ValueId, when: Option<ValueId> },
+    Divide {
+        op: Op,
+        a: ValueId,
+        b: ValueId,
+        when: Option<ValueId>,
+    },
     /// `if c then a else b`, both evaluated.
     Select(ValueId, ValueId, ValueId),
     /// 0 for an infinite operand, otherwise the operand: the shift of a logsumexp.
