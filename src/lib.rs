@@ -5,6 +5,7 @@
 pub mod array;
 pub mod ast;
 pub mod codegen;
+pub mod data;
 pub mod diagnostic;
 pub mod graph;
 pub mod interp;

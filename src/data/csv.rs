@@ -1,0 +1,66 @@
+//! `.csv`: a line of names, then a line of numbers for each row; a column is an array with one axis.
+
+use super::{Named, broken, text};
+use crate::array::{Array, Data};
+use crate::diagnostic::Diagnostic;
+
+/// Every cell must be a number, or true or false.
+pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
+    let text = text(file, bytes)?;
+    let mut reader = ::csv::ReaderBuilder::new()
+        .trim(::csv::Trim::All)
+        .from_reader(text.as_bytes());
+    let names: Vec<String> = match reader.headers() {
+        Ok(names) => names.iter().map(str::to_string).collect(),
+        Err(e) => return Err(broken(file, e)),
+    };
+    if names.is_empty() {
+        return Err(broken(
+            file,
+            "it is empty; the first line names the columns",
+        ));
+    }
+    if let Some(name) = names
+        .iter()
+        .enumerate()
+        .find(|(k, n)| names[..*k].contains(n))
+        .map(|(_, n)| n)
+    {
+        return Err(broken(file, format!("two columns have the name `{name}`")));
+    }
+    let mut columns: Vec<Vec<f64>> = vec![vec![]; names.len()];
+    for record in reader.records() {
+        let record = record.map_err(|e| broken(file, e))?;
+        let line = record.position().map_or(0, |p| p.line());
+        for ((column, cell), name) in columns.iter_mut().zip(record.iter()).zip(&names) {
+            match cell_value(cell) {
+                Some(x) => column.push(x),
+                None => {
+                    let what = if cell.is_empty() {
+                        "is empty".into()
+                    } else {
+                        format!("is `{cell}`, not a number")
+                    };
+                    return Err(broken(file, format!("line {line}: column `{name}` {what}")));
+                }
+            }
+        }
+    }
+    let array = |v: Vec<f64>| Array {
+        shape: vec![v.len()],
+        data: Data::Real(v),
+    };
+    Ok(names
+        .into_iter()
+        .zip(columns)
+        .map(|(name, column)| (name, array(column)))
+        .collect())
+}
+
+fn cell_value(cell: &str) -> Option<f64> {
+    match cell {
+        "true" | "True" | "TRUE" => Some(1.0),
+        "false" | "False" | "FALSE" => Some(0.0),
+        _ => cell.parse().ok(),
+    }
+}

@@ -1,0 +1,129 @@
+//! `.json`: an object of nested lists of numbers; non-finite numbers are the strings "NaN", "Infinity", "-Infinity".
+
+use super::{Named, broken, text};
+use crate::array::{Array, Data};
+use crate::diagnostic::Diagnostic;
+use serde_json::Value;
+
+pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
+    let value: Value = serde_json::from_str(text(file, bytes)?).map_err(|e| broken(file, e))?;
+    let Value::Object(entries) = value else {
+        return Err(broken(file, "it is not an object of arrays")
+            .help("write {\"yhat\": [...], \"y\": [...]}"));
+    };
+    entries
+        .into_iter()
+        .map(|(name, v)| Ok((name.clone(), array(file, &name, &v)?)))
+        .collect()
+}
+
+fn array(file: &str, name: &str, value: &Value) -> Result<Array, Diagnostic> {
+    let mut shape = vec![];
+    let mut level = value;
+    while let Value::Array(items) = level {
+        shape.push(items.len());
+        match items.first() {
+            Some(first) => level = first,
+            None => break,
+        }
+    }
+    let mut leaves = vec![];
+    collect(value, &shape, &mut leaves).map_err(|what| broken(file, format!("`{name}` {what}")))?;
+    let data = if !leaves.is_empty() && leaves.iter().all(|l| matches!(l, Leaf::Bool(_))) {
+        Data::Bool(
+            leaves
+                .iter()
+                .map(|l| matches!(l, Leaf::Bool(true)))
+                .collect(),
+        )
+    } else if !leaves.is_empty() && leaves.iter().all(|l| matches!(l, Leaf::Int(_))) {
+        Data::Int(
+            leaves
+                .iter()
+                .map(|l| if let Leaf::Int(n) = l { *n } else { 0 })
+                .collect(),
+        )
+    } else {
+        Data::Real(leaves.iter().map(Leaf::real).collect())
+    };
+    Ok(Array { shape, data })
+}
+
+enum Leaf {
+    Bool(bool),
+    Int(i64),
+    Real(f64),
+}
+
+impl Leaf {
+    fn real(&self) -> f64 {
+        match self {
+            Leaf::Bool(b) => f64::from(u8::from(*b)),
+            Leaf::Int(n) => *n as f64,
+            Leaf::Real(x) => *x,
+        }
+    }
+}
+
+fn collect(value: &Value, shape: &[usize], out: &mut Vec<Leaf>) -> Result<(), String> {
+    match (value, shape.split_first()) {
+        (Value::Array(items), Some((&n, rest))) => {
+            if items.len() != n {
+                return Err(format!(
+                    "is ragged: one list has {n} elements, another {}",
+                    items.len()
+                ));
+            }
+            items.iter().try_for_each(|item| collect(item, rest, out))
+        }
+        (Value::Array(_), None) => Err("is ragged: a list stands where a number was".into()),
+        (_, Some(_)) => Err("is ragged: a number stands where a list was".into()),
+        (Value::Bool(b), None) => {
+            out.push(Leaf::Bool(*b));
+            Ok(())
+        }
+        (Value::Number(n), None) => {
+            out.push(match n.as_i64() {
+                Some(n) => Leaf::Int(n),
+                None => Leaf::Real(n.as_f64().unwrap_or(f64::NAN)),
+            });
+            Ok(())
+        }
+        (Value::String(s), None) => {
+            out.push(Leaf::Real(match s.as_str() {
+                "NaN" => f64::NAN,
+                "Infinity" => f64::INFINITY,
+                "-Infinity" => f64::NEG_INFINITY,
+                _ => return Err(format!("holds the text \"{s}\"; only \"NaN\", \"Infinity\" and \"-Infinity\" are numbers")),
+            }));
+            Ok(())
+        }
+        (Value::Null | Value::Object(_), None) => Err("holds something that is no number".into()),
+    }
+}
+
+/// A number as JSON: non-finite ones are strings.
+pub fn number(x: f64) -> Value {
+    if x.is_nan() {
+        Value::from("NaN")
+    } else if x.is_infinite() {
+        Value::from(if x > 0.0 { "Infinity" } else { "-Infinity" })
+    } else {
+        Value::from(x)
+    }
+}
+
+/// Nested lists of the given shape; a number for no axes.
+pub fn to_json(shape: &[usize], data: &[f64]) -> Value {
+    match shape.split_first() {
+        None => data.first().map_or(Value::Null, |&x| number(x)),
+        Some((&n, rest)) => {
+            let size: usize = rest.iter().product();
+            Value::Array(
+                (0..n)
+                    .map(|i| to_json(rest, &data[i * size..(i + 1) * size]))
+                    .collect(),
+            )
+        }
+    }
+}
