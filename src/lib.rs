@@ -4,6 +4,7 @@
 
 pub mod array;
 pub mod ast;
+pub mod check;
 pub mod codegen;
 pub mod data;
 pub mod diagnostic;

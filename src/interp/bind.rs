@@ -287,16 +287,40 @@ fn extents(
             }
         }
     }
+    all_extents(program, &known, params)
+}
+
+/// Every extent of a program, given those that come from data (`None` counts as 0).
+///
+/// # Errors
+/// A declared extent that is negative, too large, or divides by 0.
+pub fn extents_for(
+    program: &Program,
+    given: &[Option<usize>],
+    params: &[Scalar],
+) -> Result<Vec<usize>, Diagnostic> {
+    let known: Vec<_> = given
+        .iter()
+        .map(|g| g.map(|n| (n, TensorId(0), 0)))
+        .collect();
+    all_extents(program, &known, params)
+}
+
+fn all_extents(
+    program: &Program,
+    known: &Known,
+    params: &[Scalar],
+) -> Result<Vec<usize>, Diagnostic> {
     let mut out: Vec<usize> = vec![0; program.extents.len()];
-    let mut state = vec![false; program.extents.len()];
+    let mut done = vec![false; program.extents.len()];
     for e in 0..program.extents.len() {
         compute(
             program,
             ExtentId(e as u32),
-            &known,
+            known,
             params,
             &mut out,
-            &mut state,
+            &mut done,
         )?;
     }
     Ok(out)
