@@ -98,7 +98,7 @@ def ciou_torchvision(pred, target, eps=1e-7):
 
 @loss(
     "ciou",
-    "torchvision.ops.complete_box_iou_loss; with another eps by definition, since torchvision keeps its default in the distance",
+    "torchvision.ops.complete_box_iou_loss; with another eps by definition (torchvision keeps 1e-7 in the distance)",
     wrt=["pred"],
     peer=ciou_torchvision,
 )

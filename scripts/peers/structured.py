@@ -1,4 +1,4 @@
-"""Structured, regularised, multi-objective: pytorch-crf, and definitions in torch; CRF and soft-DTW also by enumeration."""
+"""Structured, regularised, multi-objective: pytorch-crf, definitions in torch, and enumeration for CRF and soft-DTW."""
 
 import itertools
 
