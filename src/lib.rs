@@ -13,4 +13,6 @@ pub mod interp;
 pub mod ir;
 pub mod loops;
 pub mod parse;
+pub mod render;
 pub mod rewrite;
+pub mod sexpr;

@@ -85,7 +85,8 @@ impl Scan {
             "-" if !self.after_operand => self.here.powers += 1,
             "^" => self.here.powers += 1,
             "not" => self.here.nots += 1,
-            "if" => self.here.ifs.push(false),
+            // After an operand it is the guard of a bracket, which counts itself.
+            "if" if !self.after_operand => self.here.ifs.push(false),
             "then" => self.end_operand(),
             "else" => self.enter_else(),
             "+" | "-" | "*" | "/" | "==" | "!=" | "<" | "<=" | ">" | ">=" => self.here.powers = 0,
