@@ -104,7 +104,7 @@ R = LN2 * mpf("1.0001")
 exp_over = lambda r: (mp.expm1(r) - r) / r**2
 exp_weight = lambda r: r**2 / mp.exp(r)
 expm1_weight = lambda r: r**2 / mp.expm1(r)
-entry("EXP_F32", "(e^r - 1 - r)/r^2 on |r| <= log 2, error relative to e^r.", f32, exp_over, -R, R, 5, exp_weight, {0: mpf(0.5)})
+entry("EXP_F32", "(e^r - 1 - r)/r^2 on |r| <= log 2, error relative to e^r.", f32, exp_over, -R, R, 6, exp_weight, {0: mpf(0.5)})
 entry("EXP_NEGATIVE_F32", "(e^r - 1 - r)/r^2 on |r| <= log(2)/2, error relative to e^r.", f32, exp_over, -R / 2, R / 2, 4, exp_weight)
 entry("EXPM1_F32", "(e^r - 1 - r)/r^2 on |r| <= log 2, error relative to e^r - 1.", f32, exp_over, -R, R, 6, expm1_weight, {0: mpf(0.5)})
 entry("EXP_F64", "(e^r - 1 - r)/r^2 on |r| <= log 2, error relative to e^r - 1.", f64, exp_over, -R, R, 12, expm1_weight, {0: mpf(0.5)})
@@ -118,6 +118,8 @@ entry("LOG2_F32", "log2(1+f)/f - (the leading constant) over f, error relative t
       lambda f: (mp.log1p(f) / mp.log(2) / f - f32(1 / mp.log(2))), LO, HI, 9, lambda f: f / mp.log1p(f) * mp.log(2),
       {0: f32(1 / mp.log(2) - f32(1 / mp.log(2)))})
 # log(1+f) = f - f^2/2 + s (f^2/2 + R(s^2)), s = f/(2+f).
+
+
 def log_remainder(z):
     s = mp.sqrt(z)
     return (2 * mp.atanh(s) / s - 2)
@@ -129,6 +131,8 @@ entry("LOG1P_UNIT_F32", "(log(1+u)/u - 1)/u on [0, 1], error relative to log(1+u
       lambda u: (mp.log1p(u) / u - 1) / u, mpf("1e-9"), 1, 8, lambda u: u * u / mp.log1p(u))
 
 # tanh: (tanh(x)/x - 1)/x^2 in x^2.
+
+
 def tanh_odd(z):
     x = mp.sqrt(z)
     return (mp.tanh(x) / x - 1) / z
@@ -136,6 +140,40 @@ entry("TANH_F32", "(tanh(x)/x - 1)/x^2 in x^2, |x| <= 0.7.", f32, tanh_odd, mpf(
       lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)))
 entry("TANH_F64", "(tanh(x)/x - 1)/x^2 in x^2, |x| <= 0.7.", f64, tanh_odd, mpf("1e-12"), mpf("0.49"), 12,
       lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)))
+
+
+# sin r = r + r z P(z), cos r = 1 - z/2 + z^2 P(z), tan r = r + r z P(z), z = r^2, |r| a little above pi/4.
+QUARTER = mpf("0.8") ** 2
+SMALL = mpf("1e-9")
+
+
+def odd(f):
+    """(f(x)/x - 1)/x^2 as a function of z = x^2, and the weight that makes its error relative to f."""
+
+    def ratio(z):
+        x = mp.sqrt(z)
+        return (f(x) / x - 1) / z
+
+    return ratio, lambda z: z * mp.sqrt(z) / f(mp.sqrt(z))
+
+
+entry("SIN_F32", "(sin(r)/r - 1)/r^2 in r^2, |r| <= 0.8, relative to sin.", f32, odd(mp.sin)[0], SMALL, QUARTER, 3, odd(mp.sin)[1])
+entry("COS_F32", "(cos(r) - 1 + r^2/2)/r^4 in r^2, |r| <= 0.8, relative to cos.", f32,
+      lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, SMALL, QUARTER, 2, lambda z: z * z / mp.cos(mp.sqrt(z)))
+entry("TAN_F32", "(tan(r)/r - 1)/r^2 in r^2, |r| <= 0.8, relative to tan.", f32, odd(mp.tan)[0], SMALL, QUARTER, 6, odd(mp.tan)[1])
+entry("ASIN_F32", "(asin(s)/s - 1)/s^2 in s^2, |s| <= 1/2, relative to asin.", f32, odd(mp.asin)[0], SMALL, mpf("0.25"), 4, odd(mp.asin)[1])
+entry("ATAN_F32", "(atan(t)/t - 1)/t^2 in t^2, |t| <= 1, relative to atan.", f32, odd(mp.atan)[0], SMALL, 1, 8, odd(mp.atan)[1])
+entry("SINH_F32", "(sinh(x)/x - 1)/x^2 in x^2, |x| <= 1, relative to sinh.", f32, odd(mp.sinh)[0], SMALL, 1, 4, odd(mp.sinh)[1])
+entry("SINH_F64", "(sinh(x)/x - 1)/x^2 in x^2, |x| <= 1, relative to sinh.", f64, odd(mp.sinh)[0], mpf("1e-12"), 1, 8, odd(mp.sinh)[1])
+
+# erf x = x + x P(x^2) for small x, 1 - exp(-x P(x)) for larger.
+entry("ERF_SMALL_F32", "erf(x)/x - 1 in x^2, |x| <= 0.95, relative to erf.", f32, lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1, SMALL, mpf("0.9025"), 6,
+      lambda z: mp.sqrt(z) / mp.erf(mp.sqrt(z)))
+entry("ERF_LARGE_F32", "-log(1 - erf(x))/x on [0.95, 4], error of erf.", f32, lambda x: -mp.log(mp.erfc(x)) / x, mpf("0.94"), mpf("4.01"), 7, lambda x: x * mp.erfc(x))
+
+# For pow on f32 by way of f64: half of f64's digits are enough.
+entry("POW_LOG_F64", "As LOG_F64, shorter: relative to log(1+f), for f32 results.", f64, lambda z: log_remainder(z) / z, mpf("1e-12"), (HI / (2 + HI)) ** 2, 3, lambda z: z / 2)
+entry("POW_EXP_F64", "As EXP_NEGATIVE_F64, shorter: for f32 results.", f64, exp_over, -R / 2, R / 2, 5, exp_weight)
 
 
 def main():

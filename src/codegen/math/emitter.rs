@@ -2,143 +2,10 @@
 
 use cranelift::frontend::FunctionBuilder;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{
-    ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types,
-};
+use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Value, types};
 
 use super::MathContext;
-
-/// The most vectors that one [`Bundle`] holds.
-pub const MAX_COPIES: usize = 8;
-
-/// The vector type of a bundle: both fill the 128 bits that Cranelift offers on every target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Width {
-    /// Four f32.
-    F32X4,
-    /// Two f64.
-    F64X2,
-}
-
-impl Width {
-    /// The vector type.
-    pub fn vector(self) -> Type {
-        match self {
-            Width::F32X4 => types::F32X4,
-            Width::F64X2 => types::F64X2,
-        }
-    }
-
-    /// The integer vector type with lanes of the same size.
-    pub fn integer(self) -> Type {
-        match self {
-            Width::F32X4 => types::I32X4,
-            Width::F64X2 => types::I64X2,
-        }
-    }
-
-    /// Lanes of one vector.
-    pub fn lanes(self) -> usize {
-        match self {
-            Width::F32X4 => 4,
-            Width::F64X2 => 2,
-        }
-    }
-
-    /// Stored bits of the significand.
-    pub(super) fn mantissa_bits(self) -> i64 {
-        match self {
-            Width::F32X4 => 23,
-            Width::F64X2 => 52,
-        }
-    }
-
-    /// The bit pattern of `value` in this format, rounded to nearest.
-    pub fn bits(self, value: f64) -> u64 {
-        match self {
-            Width::F32X4 => u64::from((value as f32).to_bits()),
-            Width::F64X2 => value.to_bits(),
-        }
-    }
-
-    /// The bit pattern of the sign alone.
-    pub fn sign_bit(self) -> u64 {
-        self.bits(-0.0)
-    }
-
-    /// All sixteen bytes of a vector whose lanes hold `bits`.
-    pub fn splat_bytes(self, bits: u64) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        match self {
-            Width::F32X4 => {
-                for lane in bytes.chunks_exact_mut(4) {
-                    lane.copy_from_slice(&(bits as u32).to_le_bytes());
-                }
-            }
-            Width::F64X2 => {
-                for lane in bytes.chunks_exact_mut(8) {
-                    lane.copy_from_slice(&bits.to_le_bytes());
-                }
-            }
-        }
-        bytes
-    }
-
-    /// Emits the constant vector at the builder's position.
-    pub fn splat(self, b: &mut FunctionBuilder, bits: u64) -> Value {
-        let bytes = ConstantData::from(&self.splat_bytes(bits)[..]);
-        let constant = b.func.dfg.constants.insert(bytes);
-        b.ins().vconst(self.vector(), constant)
-    }
-}
-
-/// W vectors that go through the same operations side by side.
-///
-/// Emission is interleaved: the first operation of all W vectors comes before the second of any. A processor then has W independent chains
-/// in flight; one vector after the other would wait for the latency of each step.
-#[derive(Clone, Copy, Debug)]
-pub struct Bundle {
-    values: [Value; MAX_COPIES],
-    count: u8,
-}
-
-impl Bundle {
-    /// A bundle of these vectors; `None` when there are none or more than [`MAX_COPIES`].
-    pub fn new(values: &[Value]) -> Option<Bundle> {
-        let first = *values.first()?;
-        let mut held = [first; MAX_COPIES];
-        held.get_mut(..values.len())?.copy_from_slice(values);
-        Some(Bundle {
-            values: held,
-            count: values.len() as u8,
-        })
-    }
-
-    /// The same vector `copies` times, as for a constant.
-    pub fn repeat(value: Value, copies: usize) -> Bundle {
-        Bundle {
-            values: [value; MAX_COPIES],
-            count: copies.min(MAX_COPIES) as u8,
-        }
-    }
-
-    /// The vectors.
-    pub fn values(&self) -> &[Value] {
-        &self.values[..usize::from(self.count)]
-    }
-
-    /// How many vectors there are.
-    pub fn copies(&self) -> usize {
-        usize::from(self.count)
-    }
-
-    fn map(mut self, mut f: impl FnMut(Value) -> Value) -> Bundle {
-        for value in &mut self.values[..usize::from(self.count)] {
-            *value = f(*value);
-        }
-        self
-    }
-}
+use super::bundle::{Bundle, MAX_COPIES, Width};
 
 /// Emits operations on bundles of one [`Width`].
 ///
@@ -154,7 +21,7 @@ pub struct Emitter<'e, 'f> {
 }
 
 /// Bits keep their place when a vector is seen with other lanes, on a big-endian target too.
-fn bit_flags() -> MemFlagsData {
+pub(super) fn bit_flags() -> MemFlagsData {
     MemFlagsData::new().with_endianness(Endianness::Little)
 }
 
@@ -182,6 +49,50 @@ impl<'e, 'f> Emitter<'e, 'f> {
     /// How many vectors each bundle holds.
     pub fn copies(&self) -> usize {
         self.copies
+    }
+
+    /// The same emitter at f64, for parts of f32 functions that need more digits.
+    pub(super) fn in_f64<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
+        let width = std::mem::replace(&mut self.width, Width::F64X2);
+        let result = body(self);
+        self.width = width;
+        result
+    }
+
+    /// The lower and the upper two lanes of f32 vectors as f64.
+    pub(super) fn widen(&mut self, x: Bundle) -> [Bundle; 2] {
+        let upper = self.shuffle(
+            x,
+            x,
+            [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15],
+        );
+        [x, upper].map(|half| self.unary(half, |b, x| b.ins().fvpromote_low(x)))
+    }
+
+    /// The reverse of [`Emitter::widen`], rounded to nearest.
+    pub(super) fn narrow(&mut self, halves: [Bundle; 2]) -> Bundle {
+        let [lower, upper] = halves.map(|half| self.unary(half, |b, x| b.ins().fvdemote(x)));
+        self.shuffle(
+            lower,
+            upper,
+            [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23],
+        )
+    }
+
+    /// Picks bytes of each pair of f32 vectors: 0 to 15 of x, 16 to 31 of y.
+    fn shuffle(&mut self, x: Bundle, y: Bundle, bytes: [u8; 16]) -> Bundle {
+        let picks = self
+            .b
+            .func
+            .dfg
+            .immediates
+            .push(ConstantData::from(&bytes[..]));
+        self.binary(x, y, |b, x, y| {
+            let x = b.ins().bitcast(types::I8X16, bit_flags(), x);
+            let y = b.ins().bitcast(types::I8X16, bit_flags(), y);
+            let picked = b.ins().shuffle(x, y, picks);
+            b.ins().bitcast(types::F32X4, bit_flags(), picked)
+        })
     }
 
     /// A number in every lane.
@@ -212,7 +123,7 @@ impl<'e, 'f> Emitter<'e, 'f> {
         y: Bundle,
         mut op: impl FnMut(&mut FunctionBuilder<'f>, Value, Value) -> Value,
     ) -> Bundle {
-        let mut ys = y.values.iter();
+        let mut ys = y.values().iter();
         x.map(|x| match ys.next() {
             Some(&y) => op(self.b, x, y),
             None => x,
@@ -267,7 +178,7 @@ impl<'e, 'f> Emitter<'e, 'f> {
             let product = self.mul(x, y);
             return self.add(product, z);
         }
-        let mut zs = z.values.iter();
+        let mut zs = z.values().iter();
         self.binary(x, y, |b, x, y| match zs.next() {
             Some(&z) => b.ins().fma(x, y, z),
             None => x,
@@ -359,7 +270,7 @@ impl<'e, 'f> Emitter<'e, 'f> {
 
     /// `if_true` where the mask is set, `if_false` elsewhere.
     pub fn select(&mut self, mask: Bundle, if_true: Bundle, if_false: Bundle) -> Bundle {
-        let mut masks = mask.values.iter();
+        let mut masks = mask.values().iter();
         self.binary(if_true, if_false, |b, t, f| match masks.next() {
             Some(&m) => b.ins().bitselect(m, t, f),
             None => f,

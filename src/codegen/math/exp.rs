@@ -4,8 +4,9 @@
 //! normal number for every x whose exponential is neither 0 nor infinite, so one path serves overflow, normal results and subnormal ones.
 //! For x <= 0 the exponents span less: n the nearest integer to x/log 2 and |r| <= log(2)/2, with 2^(n + 64) 2^-64 in place of 2^n.
 
+use super::bundle::{Bundle, Width};
 use super::coefficients as c;
-use super::emitter::{Bundle, Emitter, Width};
+use super::emitter::Emitter;
 use super::log;
 use cranelift_codegen::ir::condcodes::FloatCC;
 
@@ -115,6 +116,37 @@ pub(super) fn exp_of_negative(e: &mut Emitter, x: Bundle) -> Bundle {
     e.mul_real(raised, (-RAISED).exp2())
 }
 
+/// e^x in f64 for a result that is rounded to f32: anything beyond its range will do for what is beyond.
+pub(super) fn exp_for_f32(e: &mut Emitter, x: Bundle, polynomial: &[f64]) -> Bundle {
+    let k = Reduction {
+        magic: F64.magic,
+        ..F64_NEGATIVE
+    };
+    let lowest = e.real(-200.0);
+    let x = e.max_or_data(lowest, x);
+    let highest = e.real(200.0);
+    let x = e.min_or_data(highest, x);
+    let p = parts(e, &k, x, polynomial);
+    e.fma(p.fraction, p.scale, p.scale)
+}
+
+/// Half of e^x for x >= 0 or NaN, which is finite a little further than e^x. The exponents are lowered first and raised by a product.
+pub(super) fn half_exp(e: &mut Emitter, x: Bundle) -> Bundle {
+    let negative = match e.width() {
+        Width::F32X4 => &F32_NEGATIVE,
+        Width::F64X2 => &F64_NEGATIVE,
+    };
+    let k = Reduction {
+        magic: negative.magic - 2.0 * RAISED,
+        ..*negative
+    };
+    let highest = e.real(k.highest + 1.0);
+    let x = e.min_or_data(highest, x);
+    let p = parts(e, &k, x, k.polynomial);
+    let lowered = e.fma(p.fraction, p.scale, p.scale);
+    e.mul_real(lowered, (RAISED - 1.0).exp2())
+}
+
 /// e^x - 1: with s = 2^h it is s (s r P + (s - 1/s)), whose parts keep the digits of r when h = 0.
 pub(super) fn expm1(e: &mut Emitter, x: Bundle) -> Bundle {
     let width = e.width();
@@ -169,14 +201,16 @@ pub(super) fn exp_of_neg_abs(e: &mut Emitter, x: Bundle) -> Bundle {
     exp_of_negative(e, x)
 }
 
-/// The sigmoid of x from u = e^-|x|: 1/(1+u) for x >= 0, else u/(1+u).
+/// The sigmoid of x from u = e^-|x|: with w = u/(1+u) it is 1 - w for x >= 0, else w = u - u w, which loses less to the rounding of 1 + u
+/// than the quotient itself.
 pub(super) fn sigmoid_from(e: &mut Emitter, x: Bundle, u: Bundle) -> Bundle {
-    let zero = e.real(0.0);
-    let one = e.real(1.0);
+    let minus_one = e.real(-1.0);
+    let denominator = e.sub(minus_one, u);
+    let minus_w = e.div(u, denominator);
+    let (zero, one) = (e.real(0.0), e.real(1.0));
     let negative = e.compare(FloatCC::LessThan, x, zero);
-    let numerator = e.select(negative, u, one);
-    let denominator = e.add(u, one);
-    e.div(numerator, denominator)
+    let base = e.select(negative, u, one);
+    e.fma(minus_w, base, base)
 }
 
 /// The softplus of x from u = e^-|x|.

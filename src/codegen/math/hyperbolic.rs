@@ -1,7 +1,8 @@
-//! tanh.
+//! tanh, sinh and cosh.
 
+use super::bundle::{Bundle, Width};
 use super::coefficients as c;
-use super::emitter::{Bundle, Emitter, Width};
+use super::emitter::Emitter;
 use super::exp;
 use cranelift_codegen::ir::condcodes::FloatCC;
 
@@ -33,4 +34,38 @@ pub(super) fn tanh(e: &mut Emitter, x: Bundle) -> Bundle {
     // A small result has the sign already, but for -0.
     let sign = e.sign(x);
     e.or(result, sign)
+}
+
+/// Up to here sinh is an odd polynomial.
+const SINH_SMALL: f64 = 1.0;
+
+/// sinh x: x + x z P(z), z = x^2, for small x, elsewhere h - 1/(4h) with h = e^|x|/2 and the sign of x.
+pub(super) fn sinh(e: &mut Emitter, x: Bundle) -> Bundle {
+    let coefficients: &[f64] = match e.width() {
+        Width::F32X4 => &c::SINH_F32,
+        Width::F64X2 => &c::SINH_F64,
+    };
+    let size = e.abs(x);
+    let half = exp::half_exp(e, size);
+    let quarter = e.real(0.25);
+    let inverse = e.div(quarter, half);
+    let large = e.sub(half, inverse);
+    let z = e.mul(size, size);
+    let p = e.polynomial(z, coefficients);
+    let p = e.mul(p, z);
+    let small = e.fma(p, size, size);
+    let limit = e.real(SINH_SMALL);
+    let is_small = e.compare(FloatCC::LessThan, size, limit);
+    let value = e.select(is_small, small, large);
+    let sign = e.sign(x);
+    e.or(value, sign)
+}
+
+/// cosh x = h + 1/(4h) with h = e^|x|/2.
+pub(super) fn cosh(e: &mut Emitter, x: Bundle) -> Bundle {
+    let size = e.abs(x);
+    let half = exp::half_exp(e, size);
+    let quarter = e.real(0.25);
+    let inverse = e.div(quarter, half);
+    e.add(half, inverse)
 }

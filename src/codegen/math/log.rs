@@ -2,8 +2,9 @@
 //!
 //! x = 2^k (1 + f) with sqrt(1/2) <= 1 + f < sqrt(2), taken from the bits; log x = k log 2 + log(1 + f).
 
+use super::bundle::{Bundle, Width};
 use super::coefficients as c;
-use super::emitter::{Bundle, Emitter, Width};
+use super::emitter::Emitter;
 use cranelift_codegen::ir::condcodes::FloatCC;
 
 /// The constants of the split in one format.
@@ -116,23 +117,25 @@ fn combine(e: &mut Emitter, k: Bundle, f: Bundle) -> Bundle {
             let p = e.add(p, f);
             e.fma_real(k, constants.ln2_high, p)
         }
-        // With s = f/(2+f): log(1+f) = f - (f^2/2 - s (f^2/2 + s^2 P(s^2))).
-        Width::F64X2 => {
-            let two = e.real(2.0);
-            let denominator = e.add(f, two);
-            let s = e.div(f, denominator);
-            let z = e.mul(s, s);
-            let p = e.polynomial(z, &c::LOG_F64);
-            let half = e.mul_real(f, 0.5);
-            let half_square = e.mul(half, f);
-            let q = e.fma(p, z, half_square);
-            let low = e.mul_real(k, constants.ln2_low);
-            let q = e.fma(q, s, low);
-            let q = e.sub(half_square, q);
-            let q = e.sub(f, q);
-            e.fma_real(k, constants.ln2_high, q)
-        }
+        Width::F64X2 => combine_f64(e, k, f, &c::LOG_F64),
     }
+}
+
+/// k log 2 + log(1 + f); with s = f/(2+f): log(1+f) = f - (f^2/2 - s (f^2/2 + s^2 P(s^2))).
+fn combine_f64(e: &mut Emitter, k: Bundle, f: Bundle, polynomial: &[f64]) -> Bundle {
+    let two = e.real(2.0);
+    let denominator = e.add(f, two);
+    let s = e.div(f, denominator);
+    let z = e.mul(s, s);
+    let p = e.polynomial(z, polynomial);
+    let half = e.mul_real(f, 0.5);
+    let half_square = e.mul(half, f);
+    let q = e.fma(p, z, half_square);
+    let low = e.mul_real(k, F64.ln2_low);
+    let q = e.fma(q, s, low);
+    let q = e.sub(half_square, q);
+    let q = e.sub(f, q);
+    e.fma_real(k, F64.ln2_high, q)
 }
 
 /// `result` for x in (0, inf); inf and NaN as they are, NaN below 0 and -inf at 0.
@@ -154,6 +157,19 @@ pub(super) fn log(e: &mut Emitter, x: Bundle) -> Bundle {
     let p = split_any(e, x);
     let result = combine(e, p.exponent, p.fraction);
     finish(e, x, result)
+}
+
+/// log x in f64 for x = |an f32|, which is never subnormal; `polynomial` may be shorter than f64's.
+pub(super) fn log_of_widened(e: &mut Emitter, x: Bundle, polynomial: &[f64]) -> Bundle {
+    let p = split_normal(e, x);
+    let result = combine_f64(e, p.exponent, p.fraction, polynomial);
+    let infinity = e.real(f64::INFINITY);
+    let finite = e.compare(FloatCC::LessThan, x, infinity);
+    let result = e.select(finite, result, x);
+    let zero = e.real(0.0);
+    let at_zero = e.compare(FloatCC::Equal, x, zero);
+    let pole = e.real(f64::NEG_INFINITY);
+    e.select(at_zero, pole, result)
 }
 
 /// log(1 + x): with u = 1 + x rounded and c = x - (u - 1), the fraction is that of u plus 2^-k c.
