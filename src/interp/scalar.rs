@@ -1,5 +1,6 @@
 //! One element: its type, the operators on it, and what reductions do with many.
 
+use crate::codegen::math::special;
 use crate::ir::{Op, ReduceOp, Type};
 use std::cmp::Ordering;
 
@@ -59,7 +60,7 @@ pub fn apply(op: Op, v: &[Scalar]) -> Option<Scalar> {
         Op::Ge => Scalar::Bool(v[0].real() >= v[1].real()),
         Op::ToInt => Scalar::Int(v[0].int()),
         Op::StopGradient => v[0],
-        Op::Polygamma => Scalar::Real(polygamma(v[0].int(), v[1].real())),
+        Op::Polygamma => Scalar::Real(special::polygamma(v[0].real(), v[1].real())),
         Op::Max | Op::Min | Op::LogSumExp => {
             let mut fold = Fold::new(
                 match op {
@@ -180,7 +181,7 @@ fn ints(op: Op, v: &[Scalar]) -> Option<Scalar> {
         | Op::Erf
         | Op::Lgamma
         | Op::Digamma => Scalar::Real(unary(op, v[0].real())),
-        Op::Polygamma => Scalar::Real(polygamma(n(0), v[1].real())),
+        Op::Polygamma => Scalar::Real(special::polygamma(v[0].real(), v[1].real())),
         Op::LogSumExp => {
             return apply(
                 op,
@@ -236,20 +237,11 @@ fn unary(op: Op, x: f64) -> f64 {
         Op::Ceil => x.ceil(),
         Op::Round => x.round_ties_even(),
         Op::Erf => libm::erf(x),
-        Op::Lgamma => libm::lgamma(x),
-        Op::Digamma => digamma(x),
+        Op::Lgamma => special::lgamma(x),
+        Op::Digamma => special::digamma(x),
         Op::ToReal => x,
         _ => f64::NAN,
     }
-}
-
-// Until the special functions are there.
-fn digamma(_x: f64) -> f64 {
-    f64::NAN
-}
-
-fn polygamma(_n: i64, _x: f64) -> f64 {
-    f64::NAN
 }
 
 /// NaN passes through.
