@@ -353,6 +353,11 @@ pub fn decide(program: &mut Program, facts: &[Linear], op: Op, a: ExprId, b: Exp
 /// The conditions that `index` is a position of `extent`, those that are not provable: at most `index >= 0` and
 /// `index < size(extent)`, as comparisons of the atoms with the rest.
 pub fn range_conditions(program: &mut Program, index: ExprId, extent: ExtentId) -> Vec<ExprId> {
+    if let &Node::Axis(a) = program.node(index)
+        && program.extent_of(a) == extent
+    {
+        return vec![];
+    }
     let size = program.size_of(extent);
     let zero = program.int(0);
     let mut out = vec![];
@@ -380,6 +385,11 @@ fn at_least_zero(program: &mut Program, index: ExprId) -> ExprId {
 
 /// Whether `index` is provably a position of `extent` where the conditions hold.
 pub fn in_range(program: &mut Program, conditions: &[ExprId], index: ExprId, extent: ExtentId) -> bool {
+    if let &Node::Axis(a) = program.node(index)
+        && program.extent_of(a) == extent
+    {
+        return true;
+    }
     let zero = program.int(0);
     let size = program.size_of(extent);
     if decide(program, &[], Op::Ge, index, zero) == Some(true) && decide(program, &[], Op::Lt, index, size) == Some(true)

@@ -6,6 +6,9 @@
 
 pub mod canonicalize;
 pub mod index;
+pub mod name;
+pub mod product;
+pub mod sums;
 
 use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId};
 use rustc_hash::FxHashMap;

@@ -1,0 +1,258 @@
+//! Brackets: a read `v[i1..ik]` adds `sum[S](a [i1 == A1] .. [ik == Ak])` to `v_bar[A...]`, and every bracket that can be
+//! solved for one of the summed axes S goes (rule 1 of the calculus).
+
+use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId, Type};
+use crate::rewrite::{Substitution, index, substitute, sums};
+
+/// One contribution on its way to an adjoint.
+pub struct Contribution {
+    /// `[index == position]`.
+    brackets: Vec<(ExprId, AxisId)>,
+    /// The axes summed: the head of the reader and the reductions open around the read.
+    axes: Vec<AxisId>,
+    /// Where a substituted position must lie; stands before the guards, which read at it.
+    ranges: Vec<ExprId>,
+    guards: Vec<ExprId>,
+    term: ExprId,
+}
+
+impl Contribution {
+    /// `index[k]` is the index at position k, whose adjoint has the axis `head[k]` there.
+    pub fn new(index: &[ExprId], head: &[AxisId], axes: &[AxisId], guards: Vec<ExprId>, term: ExprId) -> Contribution {
+        let brackets = index.iter().copied().zip(head.iter().copied()).collect();
+        Contribution { brackets, axes: axes.to_vec(), ranges: vec![], guards, term }
+    }
+
+    /// The expression over the adjoint's head, zero where nothing arrives. `places` makes inverses of permutations.
+    pub fn eliminate(mut self, program: &mut Program, places: &mut Places) -> ExprId {
+        self.bare(program);
+        while self.bare(program)
+            || self.linear(program)
+            || self.permutation(program, places)
+            || self.guard(program)
+        {}
+        self.reduce_first(program);
+        self.close(program)
+    }
+
+    /// (a) `s == A` with s summed: s := A, where A is a position of s. All at once.
+    fn bare(&mut self, program: &mut Program) -> bool {
+        let mut map = Substitution::default();
+        let mut ranges = vec![];
+        let brackets = std::mem::take(&mut self.brackets);
+        for (i, a) in brackets {
+            match *program.node(i) {
+                Node::Axis(s) if self.axes.contains(&s) && !map.contains_key(&s) => {
+                    let value = program.index_of(a);
+                    map.insert(s, value);
+                    let (from, to) = (program.extent_of(a), program.extent_of(s));
+                    if !index::same_extent(program, from, to) {
+                        ranges.extend(index::range_conditions(program, value, to));
+                    }
+                }
+                _ => self.brackets.push((i, a)),
+            }
+        }
+        self.put(program, &map, ranges);
+        !map.is_empty()
+    }
+
+    /// (b) an index linear in a summed axis.
+    fn linear(&mut self, program: &mut Program) -> bool {
+        for k in 0..self.brackets.len() {
+            let (i, a) = self.brackets[k];
+            let target = program.index_of(a);
+            let Some((axis, value, exact)) = index::solve(program, i, target, &self.axes) else { continue };
+            self.brackets.remove(k);
+            let mut ranges: Vec<ExprId> = exact.into_iter().collect();
+            let extent = program.extent_of(axis);
+            ranges.extend(index::range_conditions(program, value, extent));
+            self.put(program, &Substitution::from_iter([(axis, value)]), ranges);
+            return true;
+        }
+        false
+    }
+
+    /// (e) `P[.., s, ..] == A` with P an argsort along s: s := place[.., A, ..], place the inverse of P.
+    fn permutation(&mut self, program: &mut Program, places: &mut Places) -> bool {
+        for k in 0..self.brackets.len() {
+            let (i, a) = self.brackets[k];
+            let Node::Read { tensor, index, default: None } = program.node(i) else { continue };
+            let (order, at) = (*tensor, index.clone());
+            let Some(along) = program.sorted_along(order) else { continue };
+            let &Node::Axis(s) = program.node(at[along]) else { continue };
+            let elsewhere = at.iter().enumerate().any(|(j, &x)| j != along && program.is_free(s, x));
+            if !self.axes.contains(&s) || elsewhere {
+                continue;
+            }
+            let place = places.inverse(program, order);
+            let mut position = at.to_vec();
+            position[along] = program.index_of(a);
+            let value = program.read(place, &position, None);
+            self.brackets.remove(k);
+            self.put(program, &Substitution::from_iter([(s, value)]), vec![]);
+            return true;
+        }
+        false
+    }
+
+    /// (c) a condition `s == e`: s := e, where e is a position of s.
+    fn guard(&mut self, program: &mut Program) -> bool {
+        for k in 0..self.guards.len() {
+            let Some((axis, value)) = sums::equation(program, self.guards[k], &self.axes) else { continue };
+            self.guards.remove(k);
+            let extent = program.extent_of(axis);
+            let ranges = index::range_conditions(program, value, extent);
+            self.put(program, &Substitution::from_iter([(axis, value)]), ranges);
+            return true;
+        }
+        false
+    }
+
+    fn put(&mut self, program: &mut Program, map: &Substitution, ranges: Vec<ExprId>) {
+        if map.is_empty() {
+            return;
+        }
+        self.axes.retain(|a| !map.contains_key(a));
+        for (i, _) in &mut self.brackets {
+            *i = substitute(program, *i, map);
+        }
+        for list in [&mut self.ranges, &mut self.guards] {
+            let mut new = vec![];
+            for &c in list.iter() {
+                let c = substitute(program, c, map);
+                program.collect_conjuncts(c, &mut new);
+            }
+            *list = new;
+        }
+        for r in ranges {
+            program.collect_conjuncts(r, &mut self.ranges);
+        }
+        self.term = substitute(program, self.term, map);
+    }
+
+    /// (f') before a scatter, the axes that no remaining bracket has are summed.
+    fn reduce_first(&mut self, program: &mut Program) {
+        if self.brackets.is_empty() {
+            return;
+        }
+        let brackets = std::mem::take(&mut self.brackets);
+        let stays = |a: AxisId| brackets.iter().any(|&(i, _)| program.is_free(a, i));
+        let (keep, first): (Vec<AxisId>, Vec<AxisId>) = self.axes.iter().partition(|&&a| stays(a));
+        self.brackets = brackets;
+        if keep.is_empty() || first.is_empty() {
+            return;
+        }
+        let conditions = [std::mem::take(&mut self.ranges), std::mem::take(&mut self.guards)].concat();
+        let (inner, outer): (Vec<ExprId>, Vec<ExprId>) =
+            conditions.into_iter().partition(|&c| first.iter().any(|&a| program.is_free(a, c)));
+        let (first, inner, term) = fresh_sum(program, &first, &inner, self.term);
+        self.term = sums::sum(program, &first, &inner, term, true);
+        self.guards = outer;
+        self.axes = keep;
+    }
+
+    /// (d) and (f): the brackets that are left are conditions.
+    fn close(self, program: &mut Program) -> ExprId {
+        let mut conditions = [self.ranges, self.guards].concat();
+        for (i, a) in self.brackets {
+            let a = program.index_of(a);
+            conditions.push(program.compare(crate::ir::Op::Eq, i, a));
+        }
+        let zero = program.real(0.0);
+        let Some(conditions) = conjunction(program, &conditions) else { return zero };
+        let (axes, conditions, term) = fresh_sum(program, &self.axes, &conditions, self.term);
+        sums::sum(program, &axes, &conditions, term, true)
+    }
+}
+
+/// The same sum over fresh axes: the summed ones are also bound elsewhere.
+fn fresh_sum(
+    program: &mut Program,
+    axes: &[AxisId],
+    conditions: &[ExprId],
+    term: ExprId,
+) -> (Vec<AxisId>, Vec<ExprId>, ExprId) {
+    let new: Vec<AxisId> = axes.iter().map(|&a| program.fresh(a)).collect();
+    let map: Substitution = axes.iter().zip(&new).map(|(&a, &b)| (a, program.index_of(b))).collect();
+    let conditions = conditions.iter().map(|&c| substitute(program, c, &map)).collect();
+    (new, conditions, substitute(program, term, &map))
+}
+
+/// The conditions without what the ones before imply; `None` if they contradict each other.
+pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<ExprId>> {
+    let mut kept: Vec<ExprId> = vec![];
+    let mut facts = vec![];
+    for &c in conditions {
+        if program.truth(c) == Some(true) || kept.contains(&c) {
+            continue;
+        }
+        let not = program.not(c);
+        if program.truth(c) == Some(false) || kept.contains(&not) {
+            return None;
+        }
+        if let Node::Op(op, o) = program.node(c)
+            && o.len() == 2
+            && program.ty(o[0]) == Type::Int
+            && !facts.is_empty()
+        {
+            let (op, a, b) = (*op, o[0], o[1]);
+            match index::decide(program, &facts, op, a, b) {
+                Some(true) => continue,
+                Some(false) => return None,
+                None => {}
+            }
+        }
+        facts.extend(index::facts_of(program, c));
+        kept.push(c);
+    }
+    // A pure comparison of indices that a later one implies goes too: `T != 0 and T >= 2`.
+    if kept.len() > 1 {
+        let mut i = 0;
+        while i < kept.len() {
+            let c = kept[i];
+            let later: Vec<_> = kept[i + 1..].iter().flat_map(|&k| index::facts_of(program, k)).collect();
+            let implied = match program.node(c) {
+                Node::Op(op, o) if o.len() == 2 && program.ty(o[0]) == Type::Int && !later.is_empty() => {
+                    let (op, a, b) = (*op, o[0], o[1]);
+                    plain(program, c) && index::decide(program, &later, op, a, b) == Some(true)
+                }
+                _ => false,
+            };
+            if implied { drop(kept.remove(i)) } else { i += 1 }
+        }
+    }
+    Some(kept)
+}
+
+/// Whether an int comparison speaks of axes, sizes and numbers only, so that it can be evaluated anywhere.
+fn plain(program: &Program, condition: ExprId) -> bool {
+    program.reachable(&[condition]).iter().all(|&e| {
+        matches!(program.node(e), Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) | Node::Op(..))
+    })
+}
+
+/// The inverses of permutations, each made once.
+#[derive(Default)]
+pub struct Places(Vec<(TensorId, TensorId)>);
+
+impl Places {
+    /// `place = argsort(order)` over axes of its own.
+    fn inverse(&mut self, program: &mut Program, order: TensorId) -> TensorId {
+        if let Some(&(_, place)) = self.0.iter().find(|(o, _)| *o == order) {
+            return place;
+        }
+        let known = (0..program.tensors.len() as u32).map(TensorId).find(|&t| {
+            program.sorts(t, order) && program.sorted_along(t) == program.sorted_along(order)
+        });
+        let place = known.unwrap_or_else(|| {
+            let head: Vec<AxisId> = program.get(order).head.clone().iter().map(|&a| program.fresh(a)).collect();
+            let key = program.read_at(order, &head);
+            let key = program.to_real(key);
+            let along = head[program.sorted_along(order).unwrap_or(0)];
+            program.define("place", head, Type::Int, Body::Argsort { along, guard: None, key })
+        });
+        self.0.push((order, place));
+        place
+    }
+}
