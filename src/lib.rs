@@ -10,6 +10,7 @@ pub mod data;
 pub mod diagnostic;
 pub mod graph;
 pub mod interp;
+pub mod grad;
 pub mod ir;
 pub mod loops;
 pub mod parse;

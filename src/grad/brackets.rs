@@ -219,7 +219,11 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
                 }
                 _ => false,
             };
-            if implied { drop(kept.remove(i)) } else { i += 1 }
+            if implied {
+                kept.remove(i);
+            } else {
+                i += 1;
+            }
         }
     }
     Some(kept)

@@ -68,7 +68,7 @@ pub fn adjoints(program: &mut Program, of: TensorId, wrt: &[TensorId]) -> FxHash
             }
         } else {
             sweep.close(group[0]);
-            if !wrt.contains(&group[0]) {
+            if !wrt.contains(&group[0]) && !sweep.is_zero(group[0]) {
                 sweep.walk(group[0]);
             }
         }
@@ -99,26 +99,21 @@ impl Sweep<'_> {
         self.program.set_body(bar, Body::Expr(total));
     }
 
+    fn is_zero(&self, t: TensorId) -> bool {
+        let body = self.bars.get(&t).and_then(|&bar| self.program.body(bar));
+        matches!(body, Some(&Body::Expr(e)) if self.program.is_number(e, 0.0))
+    }
+
     /// Passes the adjoint of `u` on to everything its body reads.
     fn walk(&mut self, u: TensorId) {
         let Some(&Body::Expr(root)) = self.program.body(u) else { return };
         let Some(&bar) = self.bars.get(&u) else { return };
         let head = self.program.get(u).head.clone();
-        let Some(&Body::Expr(closed)) = self.program.body(bar) else { return };
         let adjoint = self.program.read_at(bar, &head);
-        if self.program.is_number(closed, 0.0) && !self.contributions.contains_key(&bar) && !self.is_open(bar) {
-            return;
-        }
         let answer = self.program.read_at(u, &head);
         let answered = self.answered(root);
         let region = Region { answered, answer, axes: head };
         self.region(root, Rc::new([]), adjoint, &region);
-    }
-
-    /// Whether contributions may still arrive: the members of a recurrence are closed after the walk.
-    fn is_open(&self, bar: TensorId) -> bool {
-        matches!(self.program.body(bar), Some(Body::Expr(e)) if self.program.is_number(*e, 0.0))
-            && self.contributions.get(&bar).is_none()
     }
 
     /// The node whose value is the definition's own, wherever it is evaluated.
