@@ -1,6 +1,7 @@
 //! Which expressions and definitions depend on the inputs that are differentiated, by a way that carries a derivative.
 
 use super::partials;
+use crate::graph::components;
 use crate::ir::{Body, ExprId, Node, Program, ReduceOp, TensorId, Type};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -96,64 +97,24 @@ impl Activity {
         for list in reads.values_mut() {
             list.retain(|t| active.contains(t));
         }
-        let mut groups = components(of, &reads);
-        groups.retain(|g| g.iter().any(|t| active.contains(t)));
+        let mut names: Vec<TensorId> = reads.keys().copied().collect();
+        names.sort_unstable();
+        let place: FxHashMap<TensorId, usize> = names.iter().enumerate().map(|(i, &t)| (t, i)).collect();
+        let edges: Vec<Vec<usize>> =
+            names.iter().map(|t| reads[t].iter().filter_map(|r| place.get(r).copied()).collect()).collect();
+        let mut groups = components(&edges, &[place[&of]]);
         groups.reverse();
         let recurrent = groups
             .iter()
-            .filter(|g| g.len() > 1 || reads[&g[0]].contains(&g[0]))
+            .filter(|g| g.len() > 1 || edges[g[0]].contains(&g[0]))
             .flatten()
-            .copied()
+            .map(|&i| names[i])
+            .collect();
+        let groups = groups
+            .into_iter()
+            .map(|g| g.into_iter().map(|i| names[i]).collect::<Vec<_>>())
+            .filter(|g| g.iter().any(|t| active.contains(t)))
             .collect();
         Activity { active, groups, recurrent }
     }
-}
-
-/// Strongly connected components of what `root` reaches, each after those that it reads (Tarjan, without recursion).
-pub fn components(root: TensorId, reads: &FxHashMap<TensorId, Vec<TensorId>>) -> Vec<Vec<TensorId>> {
-    struct Visit {
-        tensor: TensorId,
-        next: usize,
-    }
-    let (mut index, mut low) = (FxHashMap::default(), FxHashMap::default());
-    let (mut open, mut on_stack) = (vec![], FxHashSet::default());
-    let mut out = vec![];
-    let mut calls = vec![Visit { tensor: root, next: 0 }];
-    while let Some(visit) = calls.last_mut() {
-        let t = visit.tensor;
-        if visit.next == 0 && !index.contains_key(&t) {
-            let n = index.len();
-            index.insert(t, n);
-            low.insert(t, n);
-            open.push(t);
-            on_stack.insert(t);
-        }
-        let list = reads.get(&t).map_or(&[][..], |l| l);
-        if let Some(&r) = list.get(visit.next) {
-            visit.next += 1;
-            if !index.contains_key(&r) {
-                calls.push(Visit { tensor: r, next: 0 });
-            } else if on_stack.contains(&r) {
-                low.insert(t, low[&t].min(index[&r]));
-            }
-            continue;
-        }
-        calls.pop();
-        if let Some(parent) = calls.last() {
-            low.insert(parent.tensor, low[&parent.tensor].min(low[&t]));
-        }
-        if low[&t] == index[&t] {
-            let mut group = vec![];
-            while let Some(member) = open.pop() {
-                on_stack.remove(&member);
-                group.push(member);
-                if member == t {
-                    break;
-                }
-            }
-            group.reverse();
-            out.push(group);
-        }
-    }
-    out
 }

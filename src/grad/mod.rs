@@ -9,6 +9,8 @@ pub mod activity;
 pub mod brackets;
 pub mod partials;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 
 use crate::ir::{Program, TensorId};
 use crate::rewrite::{live, name};

@@ -13,7 +13,9 @@
 //! `And`, `Or`, `If`, guards and defaults evaluate only what they need. A definition is a tensor: it is computed at
 //! all of its elements, and the order of definitions in the list means nothing.
 
+mod layout;
 pub mod op;
+pub mod print;
 
 use crate::ast::Span;
 pub use op::{Op, ReduceOp, Type};

@@ -1,7 +1,6 @@
 //! Definitions that are equal up to the names of their axes become one.
 
-use super::{Memo, rebuild_body};
-use crate::graph;
+use super::{Memo, rebuild_body, recurrent};
 use crate::ir::{AxisId, Body, ExprId, ExtentId, Node, Program, TensorId, Type};
 use rustc_hash::FxHashMap;
 
@@ -92,7 +91,7 @@ struct Key {
 /// Merges equal definitions among `order` (producers before readers), except recurrences. An output that equals an earlier
 /// definition reads it. Gives the list without those that are gone.
 pub fn merge_equal(program: &mut Program, order: &[TensorId], outputs: &[TensorId]) -> Vec<TensorId> {
-    let recurrent = graph::recurrent(program, order);
+    let loops = recurrent(program, order);
     let mut pool = Pool::default();
     let mut seen: FxHashMap<Key, TensorId> = FxHashMap::default();
     let mut same: FxHashMap<TensorId, TensorId> = FxHashMap::default();
@@ -102,7 +101,7 @@ pub fn merge_equal(program: &mut Program, order: &[TensorId], outputs: &[TensorI
         if !same.is_empty() {
             replace_reads(program, t, &same, &mut memo);
         }
-        if recurrent.contains(&t) {
+        if loops.contains(&t) {
             kept.push(t);
             continue;
         }

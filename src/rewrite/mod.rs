@@ -5,13 +5,19 @@
 //! reduction is entered by recursion when axes are substituted, because its binders open a scope.
 
 pub mod canonicalize;
+pub mod axes;
+pub mod branches;
+pub mod equal;
 pub mod index;
+pub mod inline;
 pub mod name;
 pub mod product;
+pub mod share;
+pub mod simplify;
 pub mod sums;
 
 use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What each expression became.
 pub type Memo = FxHashMap<ExprId, ExprId>;
@@ -185,4 +191,18 @@ pub fn live(program: &Program, outputs: &[TensorId]) -> Vec<TensorId> {
         stack.extend(program.reads(t).into_iter().rev().map(|r| (r, false)));
     }
     order
+}
+
+/// The definitions among `order` that depend on themselves (rule R7).
+pub fn recurrent(program: &Program, order: &[TensorId]) -> FxHashSet<TensorId> {
+    let place: FxHashMap<TensorId, usize> = order.iter().enumerate().map(|(i, &t)| (t, i)).collect();
+    let edges: Vec<Vec<usize>> =
+        order.iter().map(|&t| program.reads(t).iter().filter_map(|r| place.get(r).copied()).collect()).collect();
+    let roots: Vec<usize> = (0..order.len()).collect();
+    crate::graph::components(&edges, &roots)
+        .into_iter()
+        .filter(|group| group.len() > 1 || edges[group[0]].contains(&group[0]))
+        .flatten()
+        .map(|i| order[i])
+        .collect()
 }
