@@ -1,0 +1,371 @@
+//! The verifier: whether a program keeps what [`Program`] promises. It runs after each pass in tests, so that a
+//! mistake is found in the pass that made it.
+
+use super::{
+    AxisId, Body, ExprId, ExtentKind, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type,
+};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Checks ids, types of operands, arity of reads, that the free axes of every body are in its head, and that every
+/// binder has axes of its own.
+///
+/// # Errors
+/// The first broken promise, in words for a developer of losscc.
+pub fn verify(program: &Program) -> Result<(), String> {
+    for (k, axis) in program.axes.iter().enumerate() {
+        in_range(axis.extent.index(), program.extents.len(), || {
+            format!("the extent of axis {k}")
+        })?;
+    }
+    for (k, extent) in program.extents.iter().enumerate() {
+        if let ExtentKind::Declared(e) = extent.kind {
+            expression(program, e, &format!("extent {k} ({})", extent.name))?;
+            if program.ty(e) != Type::Int || !program.free(e).is_empty() {
+                return Err(format!(
+                    "extent {k} ({}) is not an int without axes",
+                    extent.name
+                ));
+            }
+        }
+    }
+    let mut binders = FxHashMap::default();
+    for t in 0..program.tensors.len() {
+        tensor(program, TensorId(t as u32), &mut binders)?;
+    }
+    in_range(program.value.index(), program.tensors.len(), || {
+        "the value".into()
+    })?;
+    for &input in &program.inputs {
+        in_range(input.index(), program.tensors.len(), || "an input".into())?;
+        if !matches!(program.get(input).kind, TensorKind::Input(_)) {
+            return Err(format!(
+                "{} is listed as an input and is none",
+                program.get(input).name
+            ));
+        }
+    }
+    for g in &program.gradients {
+        in_range(g.input.index(), program.tensors.len(), || {
+            "the input of a gradient".into()
+        })?;
+        let Some(t) = g.tensor else { continue };
+        in_range(t.index(), program.tensors.len(), || "a gradient".into())?;
+        let (input, bar) = (program.get(g.input), program.get(t));
+        if bar.ty != Type::Real || input.head.len() != bar.head.len() {
+            return Err(format!(
+                "the gradient {} does not look like its input {}",
+                bar.name, input.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn in_range(id: usize, len: usize, what: impl FnOnce() -> String) -> Result<(), String> {
+    if id < len {
+        Ok(())
+    } else {
+        Err(format!("{} does not exist: {id} of {len}", what()))
+    }
+}
+
+fn tensor(
+    program: &Program,
+    id: TensorId,
+    binders: &mut FxHashMap<AxisId, String>,
+) -> Result<(), String> {
+    let t = program.get(id);
+    let name = format!("{} (tensor {})", t.name, id.0);
+    for &axis in &t.head {
+        in_range(axis.index(), program.axes.len(), || {
+            format!("an axis of {name}")
+        })?;
+        bind(binders, axis, &name)?;
+    }
+    let TensorKind::Definition(body) = &t.kind else {
+        return Ok(());
+    };
+    match body {
+        Body::Expr(e) => {
+            expression(program, *e, &name)?;
+            if program.ty(*e) != t.ty {
+                return Err(format!(
+                    "{name} is {:?}, its body {:?}",
+                    t.ty,
+                    program.ty(*e)
+                ));
+            }
+        }
+        Body::Argsort { along, guard, key } => {
+            if !t.head.contains(along) {
+                return Err(format!("{name} sorts along an axis that it does not have"));
+            }
+            if t.ty != Type::Int {
+                return Err(format!("{name} is a permutation and not int"));
+            }
+            expression(program, *key, &name)?;
+            if program.ty(*key) == Type::Bool {
+                return Err(format!("{name} sorts bools"));
+            }
+            if let Some(g) = guard {
+                expression(program, *g, &name)?;
+                expect(program, *g, Type::Bool, &name)?;
+            }
+        }
+        Body::Grad { of, wrt } => {
+            in_range(of.index(), program.tensors.len(), || {
+                format!("what {name} differentiates")
+            })?;
+            in_range(wrt.index(), program.tensors.len(), || {
+                format!("what {name} differentiates by")
+            })?;
+            if t.head.len() != program.get(*of).head.len() + program.get(*wrt).head.len() {
+                return Err(format!(
+                    "{name} does not have the axes of both operands of grad"
+                ));
+            }
+            if program.get(*of).ty != Type::Real
+                || program.get(*wrt).ty != Type::Real
+                || t.ty != Type::Real
+            {
+                return Err(format!("{name} differentiates what is not real"));
+            }
+        }
+    }
+    for e in program.roots(id) {
+        if let Some(a) = program.free(e).iter().find(|a| !t.head.contains(a)) {
+            return Err(format!(
+                "axis {} ({}) is free in {name}",
+                program.axes[a.index()].hint,
+                a.0
+            ));
+        }
+        for n in program.reachable(&[e]) {
+            if let Node::Reduce { axes, .. } = program.node(n)
+                && let Some(a) = axes.iter().find(|a| t.head.contains(a))
+            {
+                return Err(format!(
+                    "a reduction in {name} binds its head axis {}",
+                    program.axes[a.index()].hint
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A head has axes that no other head has.
+fn bind(binders: &mut FxHashMap<AxisId, String>, axis: AxisId, name: &str) -> Result<(), String> {
+    match binders.insert(axis, name.into()) {
+        Some(other) => Err(format!("axis {} is bound by {other} and by {name}", axis.0)),
+        None => Ok(()),
+    }
+}
+
+/// Checks every node that an expression is made of.
+fn expression(program: &Program, root: ExprId, name: &str) -> Result<(), String> {
+    in_range(root.index(), program.node_count(), || {
+        format!("the body of {name}")
+    })?;
+    let mut seen: FxHashSet<AxisId> = FxHashSet::default();
+    for e in program.reachable(&[root]) {
+        node(program, e, name)?;
+        let mut later = None;
+        program.for_children(e, |c| {
+            if c >= e {
+                later = Some(c);
+            }
+        });
+        if let Some(c) = later {
+            return Err(format!(
+                "in {name}, node {} has the later operand {}",
+                e.0, c.0
+            ));
+        }
+        if let Node::Reduce { axes, .. } = program.node(e) {
+            for &a in axes {
+                in_range(a.index(), program.axes.len(), || {
+                    format!("an axis of a reduction in {name}")
+                })?;
+                if !seen.insert(a) {
+                    return Err(format!("two reductions in {name} bind axis {}", a.0));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn expect(program: &Program, e: ExprId, ty: Type, name: &str) -> Result<(), String> {
+    if program.ty(e) == ty {
+        Ok(())
+    } else {
+        Err(format!(
+            "in {name}, node {} is {:?} and not {ty:?}: {:?}",
+            e.0,
+            program.ty(e),
+            program.node(e)
+        ))
+    }
+}
+
+fn node(program: &Program, e: ExprId, name: &str) -> Result<(), String> {
+    match program.node(e) {
+        Node::Real(_) | Node::Int(_) | Node::Bool(_) => Ok(()),
+        Node::Axis(a) => in_range(a.index(), program.axes.len(), || {
+            format!("an axis in {name}")
+        }),
+        Node::Size(x) => in_range(x.index(), program.extents.len(), || {
+            format!("an extent in {name}")
+        }),
+        Node::Param(p) => in_range(p.index(), program.params.len(), || {
+            format!("a hyperparameter in {name}")
+        }),
+        Node::Read {
+            tensor,
+            index,
+            default,
+        } => {
+            in_range(tensor.index(), program.tensors.len(), || {
+                format!("a tensor read in {name}")
+            })?;
+            let t = program.get(*tensor);
+            if t.head.len() != index.len() {
+                return Err(format!(
+                    "in {name}, {} has {} axes, read at {}",
+                    t.name,
+                    t.head.len(),
+                    index.len()
+                ));
+            }
+            for &i in index {
+                expect(program, i, Type::Int, name)?;
+            }
+            default.map_or(Ok(()), |d| expect(program, d, t.ty, name))
+        }
+        Node::If {
+            condition,
+            then,
+            otherwise,
+        } => {
+            expect(program, *condition, Type::Bool, name)?;
+            expect(program, *otherwise, program.ty(*then), name)
+        }
+        Node::Op(op, operands) => operator(program, *op, operands, name)
+            .map_err(|m| format!("{m} (node {}: {:?})", e.0, program.node(e))),
+        Node::Reduce {
+            op,
+            axes,
+            guard,
+            body,
+        } => {
+            if let Some(g) = guard {
+                expect(program, *g, Type::Bool, name)?;
+            }
+            if matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin) && axes.len() != 1 {
+                return Err(format!("in {name}, {} over {} axes", op.name(), axes.len()));
+            }
+            match op {
+                ReduceOp::Mean | ReduceOp::LogSumExp | ReduceOp::Norm => {
+                    expect(program, *body, Type::Real, name)
+                }
+                ReduceOp::Any | ReduceOp::All | ReduceOp::Count => {
+                    expect(program, *body, Type::Bool, name)
+                }
+                ReduceOp::Sum
+                | ReduceOp::Prod
+                | ReduceOp::Max
+                | ReduceOp::Min
+                | ReduceOp::ArgMax
+                | ReduceOp::ArgMin => number(program, *body, name).map(|_| ()),
+            }
+        }
+    }
+}
+
+fn number(program: &Program, e: ExprId, name: &str) -> Result<Type, String> {
+    match program.ty(e) {
+        Type::Bool => Err(format!(
+            "in {name}, node {} is a bool and not a number",
+            e.0
+        )),
+        ty @ (Type::Real | Type::Int) => Ok(ty),
+    }
+}
+
+/// Number and types of an operator's operands.
+fn operator(program: &Program, op: Op, operands: &[ExprId], name: &str) -> Result<(), String> {
+    let arity = |wanted: usize| {
+        if operands.len() == wanted {
+            Ok(())
+        } else {
+            Err(format!(
+                "in {name}, `{}` has {} operands",
+                op.name(),
+                operands.len()
+            ))
+        }
+    };
+    let all = |ty: Type| {
+        operands
+            .iter()
+            .try_for_each(|&o| expect(program, o, ty, name))
+    };
+    let alike = || -> Result<(), String> {
+        let ty = number(program, *operands.first().ok_or("no operands")?, name)?;
+        all(ty)
+    };
+    match op {
+        Op::Add | Op::Sub | Op::Mul => arity(2).and_then(|()| alike()),
+        Op::Neg | Op::Abs | Op::Sign => arity(1).and_then(|()| alike()),
+        Op::Clamp => arity(3).and_then(|()| alike()),
+        Op::Max | Op::Min | Op::LogSumExp if operands.len() < 2 => Err(format!(
+            "in {name}, `{}` has {} operands",
+            op.name(),
+            operands.len()
+        )),
+        Op::Max | Op::Min => alike(),
+        Op::LogSumExp => all(Type::Real),
+        Op::IntDiv | Op::Mod => arity(2).and_then(|()| all(Type::Int)),
+        Op::Div | Op::Pow | Op::Atan2 | Op::Xlogy => arity(2).and_then(|()| all(Type::Real)),
+        Op::Polygamma => {
+            arity(2)?;
+            expect(program, operands[0], Type::Int, name)?;
+            expect(program, operands[1], Type::Real, name)
+        }
+        Op::Sqrt
+        | Op::Exp
+        | Op::Expm1
+        | Op::Log
+        | Op::Log1p
+        | Op::Log2
+        | Op::Sin
+        | Op::Cos
+        | Op::Tan
+        | Op::Asin
+        | Op::Acos
+        | Op::Atan
+        | Op::Sinh
+        | Op::Cosh
+        | Op::Tanh
+        | Op::Sigmoid
+        | Op::Softplus
+        | Op::Relu
+        | Op::Floor
+        | Op::Ceil
+        | Op::Round
+        | Op::Erf
+        | Op::Lgamma
+        | Op::Digamma
+        | Op::StopGradient
+        | Op::ToInt => arity(1).and_then(|()| all(Type::Real)),
+        Op::ToReal => arity(1).and_then(|()| all(Type::Int)),
+        Op::Eq | Op::Ne => {
+            arity(2)?;
+            all(program.ty(operands[0]))
+        }
+        Op::Lt | Op::Le | Op::Gt | Op::Ge => arity(2).and_then(|()| alike()),
+        Op::And | Op::Or => arity(2).and_then(|()| all(Type::Bool)),
+        Op::Not => arity(1).and_then(|()| all(Type::Bool)),
+    }
+}
