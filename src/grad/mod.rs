@@ -7,6 +7,8 @@
 
 pub mod activity;
 pub mod brackets;
+pub mod hessian;
+pub mod inner;
 pub mod partials;
 pub mod sweep;
 #[cfg(test)]
