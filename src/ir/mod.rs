@@ -15,11 +15,8 @@
 
 mod layout;
 pub mod op;
-<<<<<<< HEAD
 pub mod print;
-=======
 pub mod verify;
->>>>>>> c01049f (Load modules, check and lower losses to the IR)
 
 use crate::ast::Span;
 pub use op::{Op, ReduceOp, Type};
