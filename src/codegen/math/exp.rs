@@ -208,8 +208,9 @@ pub(super) fn sigmoid_from(e: &mut Emitter, x: Bundle, u: Bundle) -> Bundle {
     let denominator = e.sub(minus_one, u);
     let minus_w = e.div(u, denominator);
     let (zero, one) = (e.real(0.0), e.real(1.0));
-    let negative = e.compare(FloatCC::LessThan, x, zero);
-    let base = e.select(negative, u, one);
+    let positive = e.compare(FloatCC::GreaterThanOrEqual, x, zero);
+    let step = e.and(positive, one);
+    let base = e.max_or_data(step, u);
     e.fma(minus_w, base, base)
 }
 
