@@ -15,7 +15,9 @@ pub fn reduces_actively(op: ReduceOp) -> bool {
         | ReduceOp::Min
         | ReduceOp::LogSumExp
         | ReduceOp::Norm => true,
-        ReduceOp::Any | ReduceOp::All | ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin => false,
+        ReduceOp::Any | ReduceOp::All | ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin => {
+            false
+        }
     }
 }
 
@@ -25,9 +27,16 @@ pub fn active_operands(program: &Program, e: ExprId) -> Vec<ExprId> {
         return vec![];
     }
     match program.node(e) {
-        Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => vec![],
+        Node::Real(_)
+        | Node::Int(_)
+        | Node::Bool(_)
+        | Node::Axis(_)
+        | Node::Size(_)
+        | Node::Param(_) => vec![],
         Node::Read { default, .. } => default.iter().copied().collect(),
-        Node::If { then, otherwise, .. } => vec![*then, *otherwise],
+        Node::If {
+            then, otherwise, ..
+        } => vec![*then, *otherwise],
         Node::Op(op, operands) if partials::passes(*op) => operands.to_vec(),
         Node::Op(..) => vec![],
         Node::Reduce { op, body, .. } if reduces_actively(*op) => vec![*body],
@@ -37,7 +46,9 @@ pub fn active_operands(program: &Program, e: ExprId) -> Vec<ExprId> {
 
 /// The definitions and inputs that a body reads by an active way.
 pub fn active_reads(program: &Program, tensor: TensorId) -> Vec<TensorId> {
-    let Some(Body::Expr(root)) = program.body(tensor) else { return vec![] };
+    let Some(Body::Expr(root)) = program.body(tensor) else {
+        return vec![];
+    };
     if program.get(tensor).ty != Type::Real {
         return vec![];
     }
@@ -74,7 +85,11 @@ impl Activity {
             if reads.contains_key(&t) {
                 continue;
             }
-            let list = if wrt.contains(&t) { vec![] } else { active_reads(program, t) };
+            let list = if wrt.contains(&t) {
+                vec![]
+            } else {
+                active_reads(program, t)
+            };
             stack.extend(&list);
             reads.insert(t, list);
         }
@@ -86,7 +101,11 @@ impl Activity {
             }
         }
         let mut active: FxHashSet<TensorId> = FxHashSet::default();
-        let mut stack: Vec<TensorId> = wrt.iter().copied().filter(|t| reads.contains_key(t)).collect();
+        let mut stack: Vec<TensorId> = wrt
+            .iter()
+            .copied()
+            .filter(|t| reads.contains_key(t))
+            .collect();
         while let Some(t) = stack.pop() {
             if active.insert(t)
                 && let Some(list) = readers.get(&t)
@@ -99,9 +118,17 @@ impl Activity {
         }
         let mut names: Vec<TensorId> = reads.keys().copied().collect();
         names.sort_unstable();
-        let place: FxHashMap<TensorId, usize> = names.iter().enumerate().map(|(i, &t)| (t, i)).collect();
-        let edges: Vec<Vec<usize>> =
-            names.iter().map(|t| reads[t].iter().filter_map(|r| place.get(r).copied()).collect()).collect();
+        let place: FxHashMap<TensorId, usize> =
+            names.iter().enumerate().map(|(i, &t)| (t, i)).collect();
+        let edges: Vec<Vec<usize>> = names
+            .iter()
+            .map(|t| {
+                reads[t]
+                    .iter()
+                    .filter_map(|r| place.get(r).copied())
+                    .collect()
+            })
+            .collect();
         let mut groups = components(&edges, &[place[&of]]);
         groups.reverse();
         let recurrent = groups
@@ -115,6 +142,10 @@ impl Activity {
             .map(|g| g.into_iter().map(|i| names[i]).collect::<Vec<_>>())
             .filter(|g| g.iter().any(|t| active.contains(t)))
             .collect();
-        Activity { active, groups, recurrent }
+        Activity {
+            active,
+            groups,
+            recurrent,
+        }
     }
 }

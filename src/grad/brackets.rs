@@ -18,9 +18,21 @@ pub struct Contribution {
 
 impl Contribution {
     /// `index[k]` is the index at position k, whose adjoint has the axis `head[k]` there.
-    pub fn new(index: &[ExprId], head: &[AxisId], axes: &[AxisId], guards: Vec<ExprId>, term: ExprId) -> Contribution {
+    pub fn new(
+        index: &[ExprId],
+        head: &[AxisId],
+        axes: &[AxisId],
+        guards: Vec<ExprId>,
+        term: ExprId,
+    ) -> Contribution {
         let brackets = index.iter().copied().zip(head.iter().copied()).collect();
-        Contribution { brackets, axes: axes.to_vec(), ranges: vec![], guards, term }
+        Contribution {
+            brackets,
+            axes: axes.to_vec(),
+            ranges: vec![],
+            guards,
+            term,
+        }
     }
 
     /// The expression over the adjoint's head, zero where nothing arrives. `places` makes inverses of permutations.
@@ -62,7 +74,9 @@ impl Contribution {
         for k in 0..self.brackets.len() {
             let (i, a) = self.brackets[k];
             let target = program.index_of(a);
-            let Some((axis, value, exact)) = index::solve(program, i, target, &self.axes) else { continue };
+            let Some((axis, value, exact)) = index::solve(program, i, target, &self.axes) else {
+                continue;
+            };
             self.brackets.remove(k);
             let mut ranges: Vec<ExprId> = exact.into_iter().collect();
             let extent = program.extent_of(axis);
@@ -77,11 +91,25 @@ impl Contribution {
     fn permutation(&mut self, program: &mut Program, places: &mut Places) -> bool {
         for k in 0..self.brackets.len() {
             let (i, a) = self.brackets[k];
-            let Node::Read { tensor, index, default: None } = program.node(i) else { continue };
+            let Node::Read {
+                tensor,
+                index,
+                default: None,
+            } = program.node(i)
+            else {
+                continue;
+            };
             let (order, at) = (*tensor, index.clone());
-            let Some(along) = program.sorted_along(order) else { continue };
-            let &Node::Axis(s) = program.node(at[along]) else { continue };
-            let elsewhere = at.iter().enumerate().any(|(j, &x)| j != along && program.is_free(s, x));
+            let Some(along) = program.sorted_along(order) else {
+                continue;
+            };
+            let &Node::Axis(s) = program.node(at[along]) else {
+                continue;
+            };
+            let elsewhere = at
+                .iter()
+                .enumerate()
+                .any(|(j, &x)| j != along && program.is_free(s, x));
             if !self.axes.contains(&s) || elsewhere {
                 continue;
             }
@@ -99,7 +127,9 @@ impl Contribution {
     /// (c) a condition `s == e`: s := e, where e is a position of s.
     fn guard(&mut self, program: &mut Program) -> bool {
         for k in 0..self.guards.len() {
-            let Some((axis, value)) = sums::equation(program, self.guards[k], &self.axes) else { continue };
+            let Some((axis, value)) = sums::equation(program, self.guards[k], &self.axes) else {
+                continue;
+            };
             self.guards.remove(k);
             let extent = program.extent_of(axis);
             let ranges = index::range_conditions(program, value, extent);
@@ -143,9 +173,14 @@ impl Contribution {
         if keep.is_empty() || first.is_empty() {
             return;
         }
-        let conditions = [std::mem::take(&mut self.ranges), std::mem::take(&mut self.guards)].concat();
-        let (inner, outer): (Vec<ExprId>, Vec<ExprId>) =
-            conditions.into_iter().partition(|&c| first.iter().any(|&a| program.is_free(a, c)));
+        let conditions = [
+            std::mem::take(&mut self.ranges),
+            std::mem::take(&mut self.guards),
+        ]
+        .concat();
+        let (inner, outer): (Vec<ExprId>, Vec<ExprId>) = conditions
+            .into_iter()
+            .partition(|&c| first.iter().any(|&a| program.is_free(a, c)));
         let (first, inner, term) = fresh_sum(program, &first, &inner, self.term);
         self.term = sums::sum(program, &first, &inner, term, true);
         self.guards = outer;
@@ -160,7 +195,9 @@ impl Contribution {
             conditions.push(program.compare(crate::ir::Op::Eq, i, a));
         }
         let zero = program.real(0.0);
-        let Some(conditions) = conjunction(program, &conditions) else { return zero };
+        let Some(conditions) = conjunction(program, &conditions) else {
+            return zero;
+        };
         let (axes, conditions, term) = fresh_sum(program, &self.axes, &conditions, self.term);
         sums::sum(program, &axes, &conditions, term, true)
     }
@@ -174,8 +211,15 @@ fn fresh_sum(
     term: ExprId,
 ) -> (Vec<AxisId>, Vec<ExprId>, ExprId) {
     let new: Vec<AxisId> = axes.iter().map(|&a| program.fresh(a)).collect();
-    let map: Substitution = axes.iter().zip(&new).map(|(&a, &b)| (a, program.index_of(b))).collect();
-    let conditions = conditions.iter().map(|&c| substitute(program, c, &map)).collect();
+    let map: Substitution = axes
+        .iter()
+        .zip(&new)
+        .map(|(&a, &b)| (a, program.index_of(b)))
+        .collect();
+    let conditions = conditions
+        .iter()
+        .map(|&c| substitute(program, c, &map))
+        .collect();
     (new, conditions, substitute(program, term, &map))
 }
 
@@ -211,9 +255,14 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
         let mut i = 0;
         while i < kept.len() {
             let c = kept[i];
-            let later: Vec<_> = kept[i + 1..].iter().flat_map(|&k| index::facts_of(program, k)).collect();
+            let later: Vec<_> = kept[i + 1..]
+                .iter()
+                .flat_map(|&k| index::facts_of(program, k))
+                .collect();
             let implied = match program.node(c) {
-                Node::Op(op, o) if o.len() == 2 && program.ty(o[0]) == Type::Int && !later.is_empty() => {
+                Node::Op(op, o)
+                    if o.len() == 2 && program.ty(o[0]) == Type::Int && !later.is_empty() =>
+                {
                     let (op, a, b) = (*op, o[0], o[1]);
                     plain(program, c) && index::decide(program, &later, op, a, b) == Some(true)
                 }
@@ -232,7 +281,10 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
 /// Whether an int comparison speaks of axes, sizes and numbers only, so that it can be evaluated anywhere.
 fn plain(program: &Program, condition: ExprId) -> bool {
     program.reachable(&[condition]).iter().all(|&e| {
-        matches!(program.node(e), Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) | Node::Op(..))
+        matches!(
+            program.node(e),
+            Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) | Node::Op(..)
+        )
     })
 }
 
@@ -250,11 +302,26 @@ impl Places {
             program.sorts(t, order) && program.sorted_along(t) == program.sorted_along(order)
         });
         let place = known.unwrap_or_else(|| {
-            let head: Vec<AxisId> = program.get(order).head.clone().iter().map(|&a| program.fresh(a)).collect();
+            let head: Vec<AxisId> = program
+                .get(order)
+                .head
+                .clone()
+                .iter()
+                .map(|&a| program.fresh(a))
+                .collect();
             let key = program.read_at(order, &head);
             let key = program.to_real(key);
             let along = head[program.sorted_along(order).unwrap_or(0)];
-            program.define("place", head, Type::Int, Body::Argsort { along, guard: None, key })
+            program.define(
+                "place",
+                head,
+                Type::Int,
+                Body::Argsort {
+                    along,
+                    guard: None,
+                    key,
+                },
+            )
         });
         self.0.push((order, place));
         place

@@ -26,14 +26,28 @@ pub struct Diagonal {
 /// the input is none of the differentiated ones.
 pub fn diagonal(program: &mut Program, input: TensorId) -> Option<Diagonal> {
     let gradient = program.gradients.iter().find(|g| g.input == input)?.tensor;
-    let zero = Diagonal { tensor: None, other_entries: false, extra_axes: 0 };
-    let Some(gradient) = gradient else { return Some(zero) };
+    let zero = Diagonal {
+        tensor: None,
+        other_entries: false,
+        extra_axes: 0,
+    };
+    let Some(gradient) = gradient else {
+        return Some(zero);
+    };
     let outputs = program.outputs();
     let before = widest(program, &outputs);
-    let Some(full) = gradient_of(program, gradient, input) else { return Some(zero) };
+    let Some(full) = gradient_of(program, gradient, input) else {
+        return Some(zero);
+    };
     simplify(program, &[full]);
     let other_entries = !only_diagonal(program, full);
-    let axes: Vec<AxisId> = program.get(input).head.clone().iter().map(|&a| program.fresh(a)).collect();
+    let axes: Vec<AxisId> = program
+        .get(input)
+        .head
+        .clone()
+        .iter()
+        .map(|&a| program.fresh(a))
+        .collect();
     let at: Vec<AxisId> = axes.iter().chain(&axes).copied().collect();
     let read = program.read_at(full, &at);
     let body = specialise(program, read);
@@ -49,10 +63,17 @@ pub fn diagonal(program: &mut Program, input: TensorId) -> Option<Diagonal> {
     }
     simplify(program, &[tensor]);
     if matches!(program.body(tensor), Some(&Body::Expr(e)) if program.is_number(e, 0.0)) {
-        return Some(Diagonal { other_entries, ..zero });
+        return Some(Diagonal {
+            other_entries,
+            ..zero
+        });
     }
     let extra_axes = widest(program, &[tensor]).saturating_sub(before);
-    Some(Diagonal { tensor: Some(tensor), other_entries, extra_axes })
+    Some(Diagonal {
+        tensor: Some(tensor),
+        other_entries,
+        extra_axes,
+    })
 }
 
 /// The most axes that a definition loops over, heads and reductions together; axes of constant extent do not count.
@@ -83,13 +104,17 @@ fn widest(program: &Program, outputs: &[TensorId]) -> usize {
 fn only_diagonal(program: &Program, full: TensorId) -> bool {
     let head = &program.get(full).head;
     let half = head.len() / 2;
-    let Some(&Body::Expr(root)) = program.body(full) else { return false };
+    let Some(&Body::Expr(root)) = program.body(full) else {
+        return false;
+    };
     let mut stack = vec![root];
     while let Some(e) = stack.pop() {
         match program.node(e) {
             Node::Op(Op::Add | Op::Sub | Op::Neg, o) => stack.extend(o.iter()),
             Node::Op(Op::Mul, o) => {
-                let on = o.iter().any(|&x| under_equality(program, x, &head[..half], &head[half..]));
+                let on = o
+                    .iter()
+                    .any(|&x| under_equality(program, x, &head[..half], &head[half..]));
                 if !on {
                     return false;
                 }
@@ -104,13 +129,21 @@ fn only_diagonal(program: &Program, full: TensorId) -> bool {
 }
 
 fn under_equality(program: &Program, e: ExprId, left: &[AxisId], right: &[AxisId]) -> bool {
-    let &Node::If { condition, otherwise, .. } = program.node(e) else { return false };
+    let &Node::If {
+        condition,
+        otherwise,
+        ..
+    } = program.node(e)
+    else {
+        return false;
+    };
     let conditions = program.conjuncts(condition);
     let equal = |a: AxisId, b: AxisId| {
         conditions.iter().any(|&c| match program.binary(c, Op::Eq) {
             Some((x, y)) => {
                 let (x, y) = (program.node(x), program.node(y));
-                (x, y) == (&Node::Axis(a), &Node::Axis(b)) || (x, y) == (&Node::Axis(b), &Node::Axis(a))
+                (x, y) == (&Node::Axis(a), &Node::Axis(b))
+                    || (x, y) == (&Node::Axis(b), &Node::Axis(a))
             }
             None => false,
         })
@@ -139,7 +172,14 @@ fn specialise_expr(
     pending: &mut Vec<TensorId>,
 ) -> ExprId {
     rebuild(program, e, &mut Memo::default(), |program, _, node| {
-        let Node::Read { mut tensor, index, default: None } = node else { return program.make(node) };
+        let Node::Read {
+            mut tensor,
+            index,
+            default: None,
+        } = node
+        else {
+            return program.make(node);
+        };
         let mut index = index.to_vec();
         while let Some((i, j)) = equal_positions(program, tensor, &index) {
             tensor = match made.get(&(tensor, i, j)) {
@@ -158,7 +198,11 @@ fn specialise_expr(
 }
 
 /// Two positions of a definition at which the same axis stands.
-fn equal_positions(program: &mut Program, tensor: TensorId, index: &[ExprId]) -> Option<(usize, usize)> {
+fn equal_positions(
+    program: &mut Program,
+    tensor: TensorId,
+    index: &[ExprId],
+) -> Option<(usize, usize)> {
     if !matches!(program.body(tensor), Some(Body::Expr(_))) {
         return None;
     }

@@ -39,7 +39,14 @@ pub fn gradient_of(program: &mut Program, of: TensorId, wrt: TensorId) -> Option
     let free = program.get(of).head.clone();
     let first = program.tensors.len();
     let copy = copy_of(program, wrt, &free);
-    let mut cloning = Cloning { wrt, copy, free: free.clone(), path, made: FxHashMap::default(), pending: vec![] };
+    let mut cloning = Cloning {
+        wrt,
+        copy,
+        free: free.clone(),
+        path,
+        made: FxHashMap::default(),
+        pending: vec![],
+    };
     let top = if of == wrt {
         // grad[x](x): the copy itself.
         let head: Vec<AxisId> = free.iter().map(|&a| program.fresh(a)).collect();
@@ -81,7 +88,13 @@ fn path(program: &Program, of: TensorId, wrt: TensorId) -> FxHashSet<TensorId> {
 
 /// `x'[F, A] = x[A]`.
 fn copy_of(program: &mut Program, wrt: TensorId, free: &[AxisId]) -> TensorId {
-    let own: Vec<AxisId> = program.get(wrt).head.clone().iter().map(|&a| program.fresh(a)).collect();
+    let own: Vec<AxisId> = program
+        .get(wrt)
+        .head
+        .clone()
+        .iter()
+        .map(|&a| program.fresh(a))
+        .collect();
     let extra: Vec<AxisId> = free.iter().map(|&a| program.fresh(a)).collect();
     let body = program.read_at(wrt, &own);
     let name = program.get(wrt).name.clone();
@@ -97,7 +110,11 @@ fn dissolve(program: &mut Program, copy: TensorId, wrt: TensorId, extra: usize, 
             continue;
         }
         rebuild_body(program, t, &mut memo, |program, _, node| match node {
-            Node::Read { tensor, index, default } if tensor == copy => program.read(wrt, &index[extra..], default),
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } if tensor == copy => program.read(wrt, &index[extra..], default),
             node => program.make(node),
         });
     }
@@ -121,7 +138,13 @@ impl Cloning {
         if let Some(&t) = self.made.get(&(v, positions.clone())) {
             return t;
         }
-        let own: Vec<AxisId> = program.get(v).head.clone().iter().map(|&a| program.fresh(a)).collect();
+        let own: Vec<AxisId> = program
+            .get(v)
+            .head
+            .clone()
+            .iter()
+            .map(|&a| program.fresh(a))
+            .collect();
         let mut extra = vec![];
         let mut current = vec![];
         for (&f, position) in self.free.iter().zip(&positions) {
@@ -144,11 +167,17 @@ impl Cloning {
     /// Gives every clone its body; that makes more clones.
     fn finish(&mut self, program: &mut Program) {
         while let Some((clone, v, current)) = self.pending.pop() {
-            let Some(&Body::Expr(body)) = program.body(v) else { continue };
+            let Some(&Body::Expr(body)) = program.body(v) else {
+                continue;
+            };
             let old = program.get(v).head.clone();
             let new = program.get(clone).head.clone();
             let own = &new[new.len() - old.len()..];
-            let map: Substitution = old.iter().zip(own).map(|(&a, &b)| (a, program.index_of(b))).collect();
+            let map: Substitution = old
+                .iter()
+                .zip(own)
+                .map(|(&a, &b)| (a, program.index_of(b)))
+                .collect();
             let body = substitute(program, body, &map);
             let body = self.redirect(program, body, &current);
             program.set_body(clone, Body::Expr(body));
@@ -157,24 +186,51 @@ impl Cloning {
 
     /// Reads of x and of what leads to it become reads of copies at `current`, the axes that stand for F.
     fn redirect(&mut self, program: &mut Program, body: ExprId, current: &[AxisId]) -> ExprId {
-        rebuild(program, body, &mut Memo::default(), |program, _, node| match node {
-            Node::Read { tensor, index, default } if tensor == self.wrt => {
-                let index = self.at(program, current.iter(), &index);
-                program.mk(Node::Read { tensor: self.copy, index, default })
-            }
-            Node::Read { tensor, index, default } if self.path.contains(&tensor) => {
-                let place = |program: &Program, axis: AxisId| {
-                    index.iter().position(|&i| program.node(i) == &Node::Axis(axis))
-                };
-                let positions: Positions = current.iter().map(|&c| place(program, c)).collect();
-                let extra: Vec<AxisId> =
-                    current.iter().zip(&positions).filter(|(_, p)| p.is_none()).map(|(&c, _)| c).collect();
-                let clone = self.clone_of(program, tensor, positions);
-                let index = self.at(program, extra.iter(), &index);
-                program.mk(Node::Read { tensor: clone, index, default })
-            }
-            node => program.mk(node),
-        })
+        rebuild(
+            program,
+            body,
+            &mut Memo::default(),
+            |program, _, node| match node {
+                Node::Read {
+                    tensor,
+                    index,
+                    default,
+                } if tensor == self.wrt => {
+                    let index = self.at(program, current.iter(), &index);
+                    program.mk(Node::Read {
+                        tensor: self.copy,
+                        index,
+                        default,
+                    })
+                }
+                Node::Read {
+                    tensor,
+                    index,
+                    default,
+                } if self.path.contains(&tensor) => {
+                    let place = |program: &Program, axis: AxisId| {
+                        index
+                            .iter()
+                            .position(|&i| program.node(i) == &Node::Axis(axis))
+                    };
+                    let positions: Positions = current.iter().map(|&c| place(program, c)).collect();
+                    let extra: Vec<AxisId> = current
+                        .iter()
+                        .zip(&positions)
+                        .filter(|(_, p)| p.is_none())
+                        .map(|(&c, _)| c)
+                        .collect();
+                    let clone = self.clone_of(program, tensor, positions);
+                    let index = self.at(program, extra.iter(), &index);
+                    program.mk(Node::Read {
+                        tensor: clone,
+                        index,
+                        default,
+                    })
+                }
+                node => program.mk(node),
+            },
+        )
     }
 
     fn at<'a>(

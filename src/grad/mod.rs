@@ -22,8 +22,12 @@ use crate::rewrite::{live, name};
 pub fn differentiate(program: &mut Program) {
     let mut definitions = live(program, &[program.value]);
     name::name_reductions(program, &mut definitions);
-    let wanted: Vec<TensorId> =
-        program.gradients.iter().filter(|g| g.stated.is_none() && g.tensor.is_none()).map(|g| g.input).collect();
+    let wanted: Vec<TensorId> = program
+        .gradients
+        .iter()
+        .filter(|g| g.stated.is_none() && g.tensor.is_none())
+        .map(|g| g.input)
+        .collect();
     if wanted.is_empty() {
         return;
     }

@@ -20,19 +20,32 @@ impl Summand {
     }
 
     fn times(e: ExprId) -> Summand {
-        Summand { times: Some(e), ..Summand::default() }
+        Summand {
+            times: Some(e),
+            ..Summand::default()
+        }
     }
 
     fn over(e: ExprId) -> Summand {
-        Summand { over: Some(e), ..Summand::default() }
+        Summand {
+            over: Some(e),
+            ..Summand::default()
+        }
     }
 
     fn ratio(a: ExprId, b: ExprId) -> Summand {
-        Summand { times: Some(a), over: Some(b), ..Summand::default() }
+        Summand {
+            times: Some(a),
+            over: Some(b),
+            ..Summand::default()
+        }
     }
 
     fn negated(self) -> Summand {
-        Summand { negative: !self.negative, ..self }
+        Summand {
+            negative: !self.negative,
+            ..self
+        }
     }
 
     fn when(mut self, guard: ExprId) -> Summand {
@@ -114,7 +127,13 @@ pub fn passes(op: Op) -> bool {
 
 /// d answer / d operands[i] for `answer = op(operands)`. `answer` is an expression of its value, reused where the
 /// derivative needs it.
-pub fn partials(p: &mut Program, op: Op, operands: &[ExprId], i: usize, answer: ExprId) -> Vec<Summand> {
+pub fn partials(
+    p: &mut Program,
+    op: Op,
+    operands: &[ExprId],
+    i: usize,
+    answer: ExprId,
+) -> Vec<Summand> {
     let x = operands[i];
     let y = answer;
     let one = |s: Summand| vec![s];
@@ -122,7 +141,11 @@ pub fn partials(p: &mut Program, op: Op, operands: &[ExprId], i: usize, answer: 
         // d(a + b) = da + db
         Op::Add => one(Summand::one()),
         // d(a - b) = da - db
-        Op::Sub => one(if i == 0 { Summand::one() } else { Summand::one().negated() }),
+        Op::Sub => one(if i == 0 {
+            Summand::one()
+        } else {
+            Summand::one().negated()
+        }),
         // d(-a) = -da
         Op::Neg => one(Summand::one().negated()),
         // d(a b) = b da + a db
@@ -311,7 +334,11 @@ fn extremum(p: &mut Program, op: Op, operands: &[ExprId], i: usize, y: ExprId) -
     let x = operands[i];
     if let &[a, b] = operands {
         let other = if i == 0 { b } else { a };
-        let (beats, half, unit) = (if op == Op::Max { Op::Ge } else { Op::Le }, p.real(0.5), p.real(1.0));
+        let (beats, half, unit) = (
+            if op == Op::Max { Op::Ge } else { Op::Le },
+            p.real(0.5),
+            p.real(1.0),
+        );
         let wins = p.compare(beats, x, other);
         let tie = p.compare(Op::Eq, x, other);
         let share = p.iff(tie, half, unit);
@@ -335,7 +362,9 @@ fn extremum(p: &mut Program, op: Op, operands: &[ExprId], i: usize, y: ExprId) -
 
 /// d clamp(x, low, high): dx strictly inside, 0 at the ends; dlow below low, dhigh above high.
 fn clamp(p: &mut Program, operands: &[ExprId], i: usize) -> Vec<Summand> {
-    let &[x, low, high] = operands else { return vec![] };
+    let &[x, low, high] = operands else {
+        return vec![];
+    };
     let conditions = match i {
         0 => vec![p.compare(Op::Gt, x, low), p.compare(Op::Lt, x, high)],
         1 => vec![p.compare(Op::Lt, x, low), p.compare(Op::Lt, low, high)],
@@ -345,8 +374,14 @@ fn clamp(p: &mut Program, operands: &[ExprId], i: usize) -> Vec<Summand> {
             vec![p.compare(Op::Gt, raised, high)]
         }
     };
-    let guards = conditions.into_iter().filter(|&c| p.truth(c) != Some(true)).collect();
-    vec![Summand { guards, ..Summand::one() }]
+    let guards = conditions
+        .into_iter()
+        .filter(|&c| p.truth(c) != Some(true))
+        .collect();
+    vec![Summand {
+        guards,
+        ..Summand::one()
+    }]
 }
 
 /// d x^c = c x^(c-1) dx, 0 for c = 0 also at x = 0; d x^c = x^c log(x) dc, 0 where x^c is.

@@ -36,8 +36,16 @@ pub struct Sweep<'a> {
 
 /// The adjoints of `wrt` for the output `of` (seeded with 1 at each of its elements): definitions over axes like theirs.
 /// What `of` does not depend on has none.
-pub fn adjoints(program: &mut Program, of: TensorId, wrt: &[TensorId]) -> FxHashMap<TensorId, TensorId> {
-    let Activity { active, groups, recurrent } = Activity::of(program, of, wrt);
+pub fn adjoints(
+    program: &mut Program,
+    of: TensorId,
+    wrt: &[TensorId],
+) -> FxHashMap<TensorId, TensorId> {
+    let Activity {
+        active,
+        groups,
+        recurrent,
+    } = Activity::of(program, of, wrt);
     let mut sweep = Sweep {
         program,
         active,
@@ -74,7 +82,9 @@ pub fn adjoints(program: &mut Program, of: TensorId, wrt: &[TensorId]) -> FxHash
         }
     }
     let bars = sweep.bars;
-    wrt.iter().filter_map(|t| Some((*t, *bars.get(t)?))).collect()
+    wrt.iter()
+        .filter_map(|t| Some((*t, *bars.get(t)?)))
+        .collect()
 }
 
 impl Sweep<'_> {
@@ -84,16 +94,26 @@ impl Sweep<'_> {
             return bar;
         }
         let name = format!("{}_bar", self.program.get(t).name);
-        let head: Vec<AxisId> =
-            self.program.get(t).head.clone().iter().map(|&a| self.program.fresh(a)).collect();
+        let head: Vec<AxisId> = self
+            .program
+            .get(t)
+            .head
+            .clone()
+            .iter()
+            .map(|&a| self.program.fresh(a))
+            .collect();
         let zero = self.program.real(0.0);
-        let bar = self.program.define(&name, head, Type::Real, Body::Expr(zero));
+        let bar = self
+            .program
+            .define(&name, head, Type::Real, Body::Expr(zero));
         self.bars.insert(t, bar);
         bar
     }
 
     fn close(&mut self, t: TensorId) {
-        let Some(&bar) = self.bars.get(&t) else { return };
+        let Some(&bar) = self.bars.get(&t) else {
+            return;
+        };
         let terms = self.contributions.remove(&bar).unwrap_or_default();
         let total = self.program.total(&terms);
         self.program.set_body(bar, Body::Expr(total));
@@ -106,20 +126,31 @@ impl Sweep<'_> {
 
     /// Passes the adjoint of `u` on to everything its body reads.
     fn walk(&mut self, u: TensorId) {
-        let Some(&Body::Expr(root)) = self.program.body(u) else { return };
-        let Some(&bar) = self.bars.get(&u) else { return };
+        let Some(&Body::Expr(root)) = self.program.body(u) else {
+            return;
+        };
+        let Some(&bar) = self.bars.get(&u) else {
+            return;
+        };
         let head = self.program.get(u).head.clone();
         let adjoint = self.program.read_at(bar, &head);
         let answer = self.program.read_at(u, &head);
         let answered = self.answered(root);
-        let region = Region { answered, answer, axes: head };
+        let region = Region {
+            answered,
+            answer,
+            axes: head,
+        };
         self.region(root, Rc::new([]), adjoint, &region);
     }
 
     /// The node whose value is the definition's own, wherever it is evaluated.
     fn answered(&self, root: ExprId) -> ExprId {
         let mut e = root;
-        while let &Node::If { then, otherwise, .. } = self.program.node(e) {
+        while let &Node::If {
+            then, otherwise, ..
+        } = self.program.node(e)
+        {
             if self.program.number(otherwise).is_none() {
                 return e;
             }
@@ -143,7 +174,10 @@ impl Sweep<'_> {
         ids.sort_unstable();
         for id in ids {
             let reads = matches!(self.program.node(id), Node::Read { tensor, .. } if self.active.contains(tensor));
-            let d = reads || activity::active_operands(self.program, id).iter().any(|o| self.depends[o]);
+            let d = reads
+                || activity::active_operands(self.program, id)
+                    .iter()
+                    .any(|o| self.depends[o]);
             self.depends.insert(id, d);
         }
         self.depends[&e]
@@ -156,7 +190,9 @@ impl Sweep<'_> {
         self.push(&mut pending, &mut queue, root, &guards, &[], adjoint);
         // Readers have larger ids than operands: the largest left is complete.
         while let Some(e) = queue.pop() {
-            let Some(parts) = pending.remove(&e) else { continue };
+            let Some(parts) = pending.remove(&e) else {
+                continue;
+            };
             let parts = self.merge(e, parts);
             for (guards, adjoint) in parts {
                 if self.program.is_number(adjoint, 0.0) {
@@ -205,7 +241,11 @@ impl Sweep<'_> {
     /// the lists of guards share stays beside, the rest is a condition inside.
     fn merge(&mut self, e: ExprId, parts: Adjoint) -> Adjoint {
         let gather = match self.program.node(e) {
-            Node::Read { index, default: None, .. } => {
+            Node::Read {
+                index,
+                default: None,
+                ..
+            } => {
                 let index = index.clone();
                 index.iter().any(|&i| !is_affine(self.program, i))
             }
@@ -214,12 +254,20 @@ impl Sweep<'_> {
         if parts.len() < 2 || !gather && parts.len() <= MOST_GUARDS {
             return parts;
         }
-        let common: Vec<ExprId> =
-            parts[0].0.iter().copied().filter(|g| parts.iter().all(|(list, _)| list.contains(g))).collect();
+        let common: Vec<ExprId> = parts[0]
+            .0
+            .iter()
+            .copied()
+            .filter(|g| parts.iter().all(|(list, _)| list.contains(g)))
+            .collect();
         let zero = self.program.real(0.0);
         let (mut terms, mut any) = (vec![], self.program.bool(false));
         for (guards, adjoint) in parts {
-            let rest: Vec<ExprId> = guards.iter().copied().filter(|g| !common.contains(g)).collect();
+            let rest: Vec<ExprId> = guards
+                .iter()
+                .copied()
+                .filter(|g| !common.contains(g))
+                .collect();
             let rest = self.program.all_of(&rest);
             terms.push(self.program.iff(rest, adjoint, zero));
             any = self.program.or(any, rest);
@@ -243,7 +291,11 @@ impl Sweep<'_> {
         queue: &mut BinaryHeap<ExprId>,
     ) {
         match self.program.node(e).clone() {
-            Node::Read { tensor, index, default } => {
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => {
                 if self.active.contains(&tensor) {
                     self.contribute(tensor, &index, default.is_some(), adjoint, guards, region);
                 }
@@ -254,7 +306,11 @@ impl Sweep<'_> {
                     self.push(pending, queue, d, guards, &[outside], adjoint);
                 }
             }
-            Node::If { condition, then, otherwise } => {
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 let not = self.program.not(condition);
                 self.push(pending, queue, then, guards, &[condition], adjoint);
                 self.push(pending, queue, otherwise, guards, &[not], adjoint);
@@ -271,10 +327,29 @@ impl Sweep<'_> {
                     }
                 }
             }
-            Node::Reduce { op, axes, guard, body } => {
-                self.reduction(Reduction { op, axes: &axes, guard, body, answer: region.answer_of(e) }, guards, adjoint, region)
-            }
-            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => {}
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            } => self.reduction(
+                Reduction {
+                    op,
+                    axes: &axes,
+                    guard,
+                    body,
+                    answer: region.answer_of(e),
+                },
+                guards,
+                adjoint,
+                region,
+            ),
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => {}
         }
     }
 
@@ -321,10 +396,16 @@ impl Sweep<'_> {
         if let Some(g) = r.guard {
             self.program.collect_conjuncts(g, &mut inner);
         }
-        let Some(mut inner) = conjunction(self.program, &inner) else { return };
+        let Some(mut inner) = conjunction(self.program, &inner) else {
+            return;
+        };
         let adjoint = self.through(&r, &mut inner, adjoint);
         let axes = [&region.axes[..], r.axes].concat();
-        let below = Region { axes, answered: r.body, answer: r.body };
+        let below = Region {
+            axes,
+            answered: r.body,
+            answer: r.body,
+        };
         self.region(r.body, inner.into(), adjoint, &below);
     }
 
@@ -346,7 +427,9 @@ impl Sweep<'_> {
                 }
                 Some(guard) => {
                     let always = self.program.bool(true);
-                    let count = self.program.reduce(ReduceOp::Count, r.axes, Some(guard), always);
+                    let count = self
+                        .program
+                        .reduce(ReduceOp::Count, r.axes, Some(guard), always);
                     let members = self.named("members", count, &path);
                     let members = self.program.to_real(members);
                     self.program.quotient(adjoint, members)
@@ -374,7 +457,9 @@ impl Sweep<'_> {
                 let conditions: Vec<ExprId> = r.guard.into_iter().chain([tie]).collect();
                 let guard = self.program.all_of(&conditions);
                 let always = self.program.bool(true);
-                let count = self.program.reduce(ReduceOp::Count, r.axes, Some(guard), always);
+                let count = self
+                    .program
+                    .reduce(ReduceOp::Count, r.axes, Some(guard), always);
                 let ties = self.named("ties", count, &path);
                 let ties = self.program.to_real(ties);
                 self.program.quotient(adjoint, ties)
@@ -385,7 +470,11 @@ impl Sweep<'_> {
                 let others = self.named("others", others, &path);
                 self.program.product(adjoint, others)
             }
-            ReduceOp::Any | ReduceOp::All | ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin => adjoint,
+            ReduceOp::Any
+            | ReduceOp::All
+            | ReduceOp::Count
+            | ReduceOp::ArgMax
+            | ReduceOp::ArgMin => adjoint,
         }
     }
 
@@ -393,7 +482,12 @@ impl Sweep<'_> {
     fn others(&mut self, r: &Reduction) -> ExprId {
         let program = &mut *self.program;
         let other: Vec<AxisId> = r.axes.iter().map(|&a| program.fresh(a)).collect();
-        let map: Substitution = r.axes.iter().zip(&other).map(|(&a, &b)| (a, program.index_of(b))).collect();
+        let map: Substitution = r
+            .axes
+            .iter()
+            .zip(&other)
+            .map(|(&a, &b)| (a, program.index_of(b)))
+            .collect();
         let mut same = program.bool(true);
         for (&a, &b) in r.axes.iter().zip(&other) {
             let (a, b) = (program.index_of(a), program.index_of(b));
@@ -450,6 +544,9 @@ struct Reduction<'a> {
 
 /// Linear in axes and sizes alone.
 fn is_affine(program: &Program, index: ExprId) -> bool {
-    index::linear(program, index)
-        .is_some_and(|l| l.terms.iter().all(|&(a, _)| matches!(program.node(a), Node::Axis(_) | Node::Size(_))))
+    index::linear(program, index).is_some_and(|l| {
+        l.terms
+            .iter()
+            .all(|&(a, _)| matches!(program.node(a), Node::Axis(_) | Node::Size(_)))
+    })
 }

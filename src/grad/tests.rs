@@ -2,19 +2,41 @@
 
 use super::differentiate;
 use crate::ir::{
-    AxisId, Body, Dim, ExtentKind, Gradient, Input, Node, Op, Param, Program, ReduceOp, Tensor, TensorId, TensorKind,
-    Type, print,
+    AxisId, Body, Dim, ExtentKind, Gradient, Input, Node, Op, Param, Program, ReduceOp, Tensor,
+    TensorId, TensorKind, Type, print,
 };
 use crate::rewrite::simplify::simplify;
 
-fn input(p: &mut Program, name: &str, ty: Type, head: &[AxisId], shape: Option<&[&str]>, differentiated: bool) -> TensorId {
+fn input(
+    p: &mut Program,
+    name: &str,
+    ty: Type,
+    head: &[AxisId],
+    shape: Option<&[&str]>,
+    differentiated: bool,
+) -> TensorId {
     let head = head.iter().map(|&a| p.fresh(a)).collect();
     let shape = shape.map(|s| s.iter().map(|d| Dim::Named((*d).into())).collect());
-    let kind = TensorKind::Input(Input { differentiated, shape, doc: "".into() });
-    let t = p.tensor(Tensor { name: name.into(), ty, head, kind, named: true, span: None });
+    let kind = TensorKind::Input(Input {
+        differentiated,
+        shape,
+        doc: "".into(),
+    });
+    let t = p.tensor(Tensor {
+        name: name.into(),
+        ty,
+        head,
+        kind,
+        named: true,
+        span: None,
+    });
     p.inputs.push(t);
     if differentiated {
-        p.gradients.push(Gradient { input: t, tensor: None, stated: None });
+        p.gradients.push(Gradient {
+            input: t,
+            tensor: None,
+            stated: None,
+        });
     }
     t
 }
@@ -47,11 +69,27 @@ fn mse_reads_as_by_hand() {
 #[test]
 fn cross_entropy_scatters() {
     let mut p = Program::new("cross_entropy".into());
-    let (rows, classes) = (p.extent("N".into(), ExtentKind::Input), p.extent("C".into(), ExtentKind::Input));
+    let (rows, classes) = (
+        p.extent("N".into(), ExtentKind::Input),
+        p.extent("C".into(), ExtentKind::Input),
+    );
     let (n, c) = (p.axis("N".into(), rows), p.axis("C".into(), classes));
-    let logits = input(&mut p, "logits", Type::Real, &[n, c], Some(&["N", "C"]), true);
+    let logits = input(
+        &mut p,
+        "logits",
+        Type::Real,
+        &[n, c],
+        Some(&["N", "C"]),
+        true,
+    );
     let target = input(&mut p, "target", Type::Int, &[n], Some(&["N"]), false);
-    p.params.push(Param { name: "ignore_index".into(), ty: Type::Int, default: Some(-100.0), domain: None, doc: "".into() });
+    p.params.push(Param {
+        name: "ignore_index".into(),
+        ty: Type::Int,
+        default: Some(-100.0),
+        domain: None,
+        doc: "".into(),
+    });
     let ignore = p.mk(Node::Param(crate::ir::ParamId(0)));
     let head = p.fresh(n);
     let all = p.read_at(logits, &[head, c]);

@@ -42,7 +42,11 @@ impl Piece {
     }
 
     pub fn text(text: impl Into<String>, prec: u8) -> Piece {
-        Piece { flat: text.into(), prec, shape: Shape::Atom }
+        Piece {
+            flat: text.into(),
+            prec,
+            shape: Shape::Atom,
+        }
     }
 
     /// Operands joined by operators of one precedence: `operands[0].0` is a sign or empty.
@@ -58,23 +62,47 @@ impl Piece {
             }
             flat.push_str(&piece.flat);
         }
-        Piece { flat, prec, shape: Shape::Chain(operands) }
+        Piece {
+            flat,
+            prec,
+            shape: Shape::Chain(operands),
+        }
     }
 
     pub fn choice(condition: Piece, then: Piece, otherwise: Piece) -> Piece {
-        let flat = format!("if {} then {} else {}", condition.flat, then.flat, otherwise.flat);
-        Piece { flat, prec: prec::CHOICE, shape: Shape::Choice(Box::new([condition, then, otherwise])) }
+        let flat = format!(
+            "if {} then {} else {}",
+            condition.flat, then.flat, otherwise.flat
+        );
+        Piece {
+            flat,
+            prec: prec::CHOICE,
+            shape: Shape::Choice(Box::new([condition, then, otherwise])),
+        }
     }
 
-    pub fn wrap(before: impl Into<String>, inner: Piece, after: impl Into<String>, prec: u8) -> Piece {
+    pub fn wrap(
+        before: impl Into<String>,
+        inner: Piece,
+        after: impl Into<String>,
+        prec: u8,
+    ) -> Piece {
         let (before, after) = (before.into(), after.into());
         let flat = format!("{before}{}{after}", inner.flat);
-        Piece { flat, prec, shape: Shape::Wrap(before, Box::new(inner), after) }
+        Piece {
+            flat,
+            prec,
+            shape: Shape::Wrap(before, Box::new(inner), after),
+        }
     }
 
     /// In parentheses if it binds less than `least`.
     pub fn at(self, least: u8) -> Piece {
-        if self.prec < least { Piece::wrap("(", self, ")", prec::ATOM) } else { self }
+        if self.prec < least {
+            Piece::wrap("(", self, ")", prec::ATOM)
+        } else {
+            self
+        }
     }
 
     /// Writes it at column `column`; lines after the first begin at `indent` or deeper.
@@ -108,7 +136,11 @@ impl Piece {
     /// The longest part that a break leaves whole.
     fn longest(&self) -> usize {
         match &self.shape {
-            Shape::Chain(operands) => operands.iter().map(|(o, p)| o.len() + 1 + p.flat.len()).max().unwrap_or(0),
+            Shape::Chain(operands) => operands
+                .iter()
+                .map(|(o, p)| o.len() + 1 + p.flat.len())
+                .max()
+                .unwrap_or(0),
             _ => self.flat.len(),
         }
     }
@@ -133,7 +165,11 @@ fn write_chain(out: &mut String, operands: &[(String, Piece)], column: usize, in
         }
         // As many operands on a line as fit; a long one begins a line.
         let used = current_column(out);
-        if operator.len() > 1 || used + operator.len() + 2 + piece.flat.len() > WIDTH || operator == "+" || operator == "-" {
+        if operator.len() > 1
+            || used + operator.len() + 2 + piece.flat.len() > WIDTH
+            || operator == "+"
+            || operator == "-"
+        {
             new_line(out, from);
             out.push_str(operator);
             out.push(' ');

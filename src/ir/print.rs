@@ -6,7 +6,8 @@
 
 use super::layout::{Piece, WIDTH, prec};
 use super::{
-    AxisId, Body, Dim, Domain, ExprId, ExtentId, ExtentKind, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type,
+    AxisId, Body, Dim, Domain, ExprId, ExtentId, ExtentKind, Node, Op, Program, ReduceOp, TensorId,
+    TensorKind, Type,
 };
 use crate::rewrite::live;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -23,8 +24,8 @@ pub fn dump(program: &Program) -> String {
 
 /// Words that cannot be names.
 const KEYWORDS: [&str; 19] = [
-    "use", "axis", "def", "loss", "gradient", "where", "example", "if", "then", "else", "and", "or", "not", "in",
-    "int", "bool", "true", "false", "inf",
+    "use", "axis", "def", "loss", "gradient", "where", "example", "if", "then", "else", "and",
+    "or", "not", "in", "int", "bool", "true", "false", "inf",
 ];
 
 struct Printer<'a> {
@@ -58,7 +59,10 @@ impl<'a> Printer<'a> {
         let order = live(program, &outputs);
         // An output that is read needs a name like any other.
         let read: FxHashSet<TensorId> = order.iter().flat_map(|&t| program.reads(t)).collect();
-        let definitions = order.into_iter().filter(|t| !outputs.contains(t) || read.contains(t)).collect();
+        let definitions = order
+            .into_iter()
+            .filter(|t| !outputs.contains(t) || read.contains(t))
+            .collect();
         let mut printer = Printer {
             program,
             gradients,
@@ -109,7 +113,9 @@ impl<'a> Printer<'a> {
 
     fn name_positions(&mut self, input: TensorId) {
         let t = self.program.get(input);
-        let TensorKind::Input(kind) = &t.kind else { return };
+        let TensorKind::Input(kind) = &t.kind else {
+            return;
+        };
         for (q, &a) in t.head.iter().enumerate() {
             let extent = self.extent(self.program.extent_of(a));
             let name = match kind.shape.as_ref().and_then(|s| s.get(q)) {
@@ -118,7 +124,9 @@ impl<'a> Printer<'a> {
                 Some(Dim::Constant(_)) => continue,
             };
             self.extent_of_name.insert(name.clone(), extent);
-            self.name_of_extent.entry(extent).or_insert_with(|| name.clone());
+            self.name_of_extent
+                .entry(extent)
+                .or_insert_with(|| name.clone());
             self.sized.insert(name);
         }
     }
@@ -135,7 +143,10 @@ impl<'a> Printer<'a> {
                 continue;
             }
             let hint = self.program.extents[extent.index()].name.to_string();
-            if matches!(self.program.extents[extent.index()].kind, ExtentKind::Constant(_)) {
+            if matches!(
+                self.program.extents[extent.index()].kind,
+                ExtentKind::Constant(_)
+            ) {
                 continue;
             }
             let name = self.free_axis(&hint, extent, &[]);
@@ -149,7 +160,9 @@ impl<'a> Printer<'a> {
         let extents = &self.program.extents;
         match extents[e.index()].kind {
             ExtentKind::Constant(n) => {
-                let first = extents.iter().position(|x| x.kind == ExtentKind::Constant(n));
+                let first = extents
+                    .iter()
+                    .position(|x| x.kind == ExtentKind::Constant(n));
                 first.map_or(e, |i| ExtentId(i as u32))
             }
             ExtentKind::Input | ExtentKind::Declared(_) => e,
@@ -184,8 +197,12 @@ impl<'a> Printer<'a> {
         if fits(hint) {
             return hint.to_string();
         }
-        let mut others: Vec<&String> =
-            self.extent_of_name.iter().filter(|(n, e)| **e == extent && fits(n)).map(|(n, _)| n).collect();
+        let mut others: Vec<&String> = self
+            .extent_of_name
+            .iter()
+            .filter(|(n, e)| **e == extent && fits(n))
+            .map(|(n, _)| n)
+            .collect();
         others.sort();
         if let Some(n) = others.first() {
             return n.to_string();
@@ -203,7 +220,10 @@ impl<'a> Printer<'a> {
                 return n;
             }
         }
-        (2..).map(|k| format!("{stem}{k}")).find(|n| fits(n)).unwrap_or_else(|| stem.to_string())
+        (2..)
+            .map(|k| format!("{stem}{k}"))
+            .find(|n| fits(n))
+            .unwrap_or_else(|| stem.to_string())
     }
 
     /// Two names stand at one position.
@@ -262,13 +282,23 @@ impl<'a> Printer<'a> {
                 TensorKind::Input(i) => i.differentiated == differentiated,
                 TensorKind::Definition(_) => false,
             };
-            program.inputs.iter().filter(of_kind).map(|&t| self.input(t)).collect::<Vec<_>>().join(", ")
+            program
+                .inputs
+                .iter()
+                .filter(of_kind)
+                .map(|&t| self.input(t))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let (differentiated, given) = (part(true), part(false));
         let options: Vec<String> = program.params.iter().map(parameter).collect();
         let mut s = format!("({differentiated}");
         if !given.is_empty() {
-            s.push_str(if differentiated.is_empty() { "| " } else { " | " });
+            s.push_str(if differentiated.is_empty() {
+                "| "
+            } else {
+                " | "
+            });
             s.push_str(&given);
         }
         if !options.is_empty() {
@@ -281,8 +311,12 @@ impl<'a> Printer<'a> {
 
     fn input(&self, t: TensorId) -> String {
         let tensor = self.program.get(t);
-        let TensorKind::Input(input) = &tensor.kind else { return String::new() };
-        let Some(shape) = &input.shape else { return tensor.name.to_string() };
+        let TensorKind::Input(input) = &tensor.kind else {
+            return String::new();
+        };
+        let Some(shape) = &input.shape else {
+            return tensor.name.to_string();
+        };
         let dims: Vec<String> = shape
             .iter()
             .map(|d| match d {
@@ -388,12 +422,22 @@ impl<'a> Printer<'a> {
             _ => true,
         };
         let piece = self.body(t);
-        let left = if shown { format!("{name}[{}]", names.join(", ")) } else { name };
+        let left = if shown {
+            format!("{name}[{}]", names.join(", "))
+        } else {
+            name
+        };
         (left, piece)
     }
 
     fn body(&mut self, t: TensorId) -> Piece {
-        let head: Vec<String> = self.program.get(t).head.iter().filter_map(|a| self.axes.get(a).cloned()).collect();
+        let head: Vec<String> = self
+            .program
+            .get(t)
+            .head
+            .iter()
+            .filter_map(|a| self.axes.get(a).cloned())
+            .collect();
         match self.program.body(t) {
             Some(&Body::Expr(e)) => self.expr(e, &head),
             Some(&Body::Argsort { along, guard, key }) => {
@@ -441,7 +485,9 @@ impl<'a> Printer<'a> {
             i += 1;
         }
         for name in &used {
-            let Some(&extent) = self.extent_of_name.get(name) else { continue };
+            let Some(&extent) = self.extent_of_name.get(name) else {
+                continue;
+            };
             let first = self.name_of_extent.get(&extent) == Some(name);
             if let ExtentKind::Declared(e) = program.extents[extent.index()].kind
                 && first
@@ -457,17 +503,24 @@ impl<'a> Printer<'a> {
                 continue;
             }
             let root = self.root(name);
-            let known = used.iter().chain(self.sized.iter()).any(|n| self.sized.contains(n) && self.root(n) == root);
+            let known = used
+                .iter()
+                .chain(self.sized.iter())
+                .any(|n| self.sized.contains(n) && self.root(n) == root);
             if known && !self.declared.contains(name) {
                 continue;
             }
-            let Some(&extent) = self.extent_of_name.get(name) else { continue };
+            let Some(&extent) = self.extent_of_name.get(name) else {
+                continue;
+            };
             let text = match program.extents[extent.index()].kind {
                 ExtentKind::Constant(k) => k.to_string(),
-                ExtentKind::Input | ExtentKind::Declared(_) => match self.name_of_extent.get(&extent) {
-                    Some(n) if n != name => format!("size({n})"),
-                    _ => continue,
-                },
+                ExtentKind::Input | ExtentKind::Declared(_) => {
+                    match self.name_of_extent.get(&extent) {
+                        Some(n) if n != name => format!("size({n})"),
+                        _ => continue,
+                    }
+                }
             };
             out.push(format!("axis {name} = {text}"));
             self.sized.insert(name.clone());
@@ -494,15 +547,28 @@ impl<'a> Printer<'a> {
             Node::Axis(a) => Piece::atom(self.axes.get(a).cloned().unwrap_or_else(|| "?".into())),
             Node::Size(extent) => self.size(*extent),
             Node::Param(p) => Piece::atom(program.params[p.index()].name.to_string()),
-            Node::Read { tensor, index, default } => self.read(*tensor, index, *default, open),
-            Node::If { condition, then, otherwise } => {
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => self.read(*tensor, index, *default, open),
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 let condition = self.expr(*condition, open);
                 let then = self.expr(*then, open);
                 let otherwise = self.expr(*otherwise, open);
                 Piece::choice(condition, then, otherwise)
             }
             Node::Op(op, operands) => self.op(e, *op, operands, open),
-            Node::Reduce { op, axes, guard, body } => self.reduce(*op, axes, *guard, *body, open),
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            } => self.reduce(*op, axes, *guard, *body, open),
         }
     }
 
@@ -511,17 +577,31 @@ impl<'a> Printer<'a> {
         if let ExtentKind::Constant(k) = self.program.extents[extent.index()].kind {
             return Piece::atom(k.to_string());
         }
-        let name = self.name_of_extent.get(&extent).cloned().unwrap_or_else(|| "*".into());
+        let name = self
+            .name_of_extent
+            .get(&extent)
+            .cloned()
+            .unwrap_or_else(|| "*".into());
         if !self.used.contains(&name) {
             self.used.push(name.clone());
         }
         Piece::atom(format!("size({name})"))
     }
 
-    fn read(&mut self, tensor: TensorId, index: &[ExprId], default: Option<ExprId>, open: &[String]) -> Piece {
+    fn read(
+        &mut self,
+        tensor: TensorId,
+        index: &[ExprId],
+        default: Option<ExprId>,
+        open: &[String],
+    ) -> Piece {
         let program = self.program;
         let t = program.get(tensor);
-        let name = self.names.get(&tensor).cloned().unwrap_or_else(|| t.name.to_string());
+        let name = self
+            .names
+            .get(&tensor)
+            .cloned()
+            .unwrap_or_else(|| t.name.to_string());
         let own = self.positions(tensor);
         let mut texts = vec![];
         for (q, &i) in index.iter().enumerate() {
@@ -565,7 +645,13 @@ impl<'a> Printer<'a> {
     }
 
     /// An axis as an index at a position: it shows the axis's extent, or is checked.
-    fn bare_index(&mut self, text: String, from: ExtentId, to: ExtentId, position: Option<&str>) -> String {
+    fn bare_index(
+        &mut self,
+        text: String,
+        from: ExtentId,
+        to: ExtentId,
+        position: Option<&str>,
+    ) -> String {
         if from == to {
             match position {
                 Some(p) => self.link(&text, p),
@@ -576,18 +662,35 @@ impl<'a> Printer<'a> {
             return text;
         }
         self.declared.insert(text.clone());
-        match (self.program.extents[from.index()].kind, self.program.extents[to.index()].kind) {
+        match (
+            self.program.extents[from.index()].kind,
+            self.program.extents[to.index()].kind,
+        ) {
             (ExtentKind::Constant(a), ExtentKind::Constant(b)) if a <= b => text,
             _ => format!("{text} + 0"),
         }
     }
 
-    fn reduce(&mut self, op: ReduceOp, axes: &[AxisId], guard: Option<ExprId>, body: ExprId, open: &[String]) -> Piece {
+    fn reduce(
+        &mut self,
+        op: ReduceOp,
+        axes: &[AxisId],
+        guard: Option<ExprId>,
+        body: ExprId,
+        open: &[String],
+    ) -> Piece {
         let program = self.program;
         // Names that are visible inside must not be hidden; those of axes that the body does not use may.
         let mut inner: Vec<String> = vec![];
         for e in guard.iter().chain([&body]) {
-            inner.extend(program.free(*e).iter().filter_map(|a| self.axes.get(a)).filter(|n| open.contains(n)).cloned());
+            inner.extend(
+                program
+                    .free(*e)
+                    .iter()
+                    .filter_map(|a| self.axes.get(a))
+                    .filter(|n| open.contains(n))
+                    .cloned(),
+            );
         }
         for a in axes {
             self.axes.remove(a);
@@ -600,10 +703,15 @@ impl<'a> Printer<'a> {
             Some(g) if op == ReduceOp::Count && program.truth(body) == Some(true) => (None, g),
             _ => (guard, body),
         };
-        let all = names.iter().all(|n| n == "*") && program.free(body).iter().all(|a| axes.contains(a));
+        let all =
+            names.iter().all(|n| n == "*") && program.free(body).iter().all(|a| axes.contains(a));
         let piece = self.expr(body, &inside);
         let guard = guard.map(|g| self.expr(g, &inside).flat);
-        let shows = !names.is_empty() && names.iter().all(|n| n == "*") && guard.is_none() && all && !program.free(body).is_empty();
+        let shows = !names.is_empty()
+            && names.iter().all(|n| n == "*")
+            && guard.is_none()
+            && all
+            && !program.free(body).is_empty();
         let before = match guard {
             None if shows => format!("{}(", op.name()),
             None => format!("{}[{}](", op.name(), names.join(", ")),
@@ -636,7 +744,10 @@ impl<'a> Printer<'a> {
             Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
                 let (a, b) = (self.expr(operands[0], open), self.expr(operands[1], open));
                 let (a, b) = (a.at(prec::SUM), b.at(prec::SUM));
-                Piece::text(format!("{} {} {}", a.flat, op.name(), b.flat), prec::COMPARE)
+                Piece::text(
+                    format!("{} {} {}", a.flat, op.name(), b.flat),
+                    prec::COMPARE,
+                )
             }
             Op::And | Op::Or => {
                 let level = if op == Op::And { prec::AND } else { prec::OR };
@@ -652,7 +763,12 @@ impl<'a> Printer<'a> {
                     .collect();
                 Piece::chain(pieces, level)
             }
-            Op::Not => Piece::wrap("not ", self.expr(operands[0], open).at(prec::NOT), "", prec::NOT),
+            Op::Not => Piece::wrap(
+                "not ",
+                self.expr(operands[0], open).at(prec::NOT),
+                "",
+                prec::NOT,
+            ),
             Op::ToReal => self.expr(operands[0], open),
             Op::Abs
             | Op::Sign
@@ -695,8 +811,10 @@ impl<'a> Printer<'a> {
                     let inner = self.expr(only, open);
                     return Piece::wrap(format!("{}(", op.name()), inner, ")", prec::ATOM);
                 }
-                let arguments: Vec<(String, Piece)> =
-                    operands.iter().map(|&o| (String::new(), self.expr(o, open))).collect();
+                let arguments: Vec<(String, Piece)> = operands
+                    .iter()
+                    .map(|&o| (String::new(), self.expr(o, open)))
+                    .collect();
                 let texts: Vec<&str> = arguments.iter().map(|(_, p)| &p.flat[..]).collect();
                 Piece::atom(format!("{}({})", op.name(), texts.join(", ")))
             }
@@ -733,7 +851,11 @@ impl<'a> Printer<'a> {
         for (sign, t) in terms.into_iter().rev() {
             let piece = self.expr(t, open).at(prec::PRODUCT);
             // `a + -b` parses, and reads badly.
-            let piece = if piece.flat.starts_with('-') { Piece::wrap("(", piece, ")", prec::ATOM) } else { piece };
+            let piece = if piece.flat.starts_with('-') {
+                Piece::wrap("(", piece, ")", prec::ATOM)
+            } else {
+                piece
+            };
             pieces.push((sign.to_string(), piece));
         }
         Piece::chain(pieces, prec::SUM)
@@ -757,7 +879,11 @@ impl<'a> Printer<'a> {
         let mut pieces = vec![(String::new(), first)];
         for (sign, f) in factors.into_iter().rev() {
             let piece = self.expr(f, open).at(prec::UNARY);
-            let piece = if piece.flat.starts_with('-') { Piece::wrap("(", piece, ")", prec::ATOM) } else { piece };
+            let piece = if piece.flat.starts_with('-') {
+                Piece::wrap("(", piece, ")", prec::ATOM)
+            } else {
+                piece
+            };
             pieces.push((sign.to_string(), piece));
         }
         Piece::chain(pieces, prec::PRODUCT)
@@ -766,7 +892,12 @@ impl<'a> Printer<'a> {
 
 /// Definitions with their `=` in one column, as far as the names allow.
 fn write_definitions(out: &mut String, lines: &[(String, Piece)]) {
-    let widest = lines.iter().map(|(l, _)| l.len()).filter(|&n| n <= 24).max().unwrap_or(0);
+    let widest = lines
+        .iter()
+        .map(|(l, _)| l.len())
+        .filter(|&n| n <= 24)
+        .max()
+        .unwrap_or(0);
     for (left, piece) in lines {
         let start = out.len() + 1;
         out.push_str(&format!("\n    {left:widest$} = "));
@@ -779,7 +910,11 @@ fn free_name(hint: &str, taken: &FxHashSet<String>) -> String {
     if !taken.contains(hint) {
         return hint.to_string();
     }
-    let separator = if hint.ends_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    let separator = if hint.ends_with(|c: char| c.is_ascii_digit()) {
+        "_"
+    } else {
+        ""
+    };
     let mut k = 2;
     loop {
         let name = format!("{hint}{separator}{k}");
@@ -812,7 +947,10 @@ fn parameter(p: &super::Param) -> String {
 }
 
 fn interval(d: &Domain) -> String {
-    let (open, close) = (if d.low_included { '[' } else { '(' }, if d.high_included { ']' } else { ')' });
+    let (open, close) = (
+        if d.low_included { '[' } else { '(' },
+        if d.high_included { ']' } else { ')' },
+    );
     format!("{open}{}, {}{close}", literal(d.low), literal(d.high))
 }
 
@@ -828,12 +966,20 @@ fn literal(x: f64) -> String {
         return if x > 0.0 { "pi".into() } else { "-pi".into() };
     }
     let size = x.abs();
-    if size != 0.0 && !(1e-4..1e15).contains(&size) { format!("{x:e}") } else { format!("{x}") }
+    if size != 0.0 && !(1e-4..1e15).contains(&size) {
+        format!("{x:e}")
+    } else {
+        format!("{x}")
+    }
 }
 
 fn number(x: f64) -> Piece {
     let text = literal(x);
-    let prec = if text.starts_with('-') { prec::UNARY } else { prec::ATOM };
+    let prec = if text.starts_with('-') {
+        prec::UNARY
+    } else {
+        prec::ATOM
+    };
     Piece::text(text, prec)
 }
 

@@ -63,9 +63,19 @@ fn needs(
         _ => None,
     };
     let roots = program.roots(t);
-    needed.extend(roots.iter().filter_map(|&r| place(r, program)).map(|q| (t, q)));
+    needed.extend(
+        roots
+            .iter()
+            .filter_map(|&r| place(r, program))
+            .map(|q| (t, q)),
+    );
     for e in program.reachable(&roots) {
-        if let Node::Read { tensor, index, default } = program.node(e) {
+        if let Node::Read {
+            tensor,
+            index,
+            default,
+        } = program.node(e)
+        {
             let (tensor, index, default) = (*tensor, index.clone(), *default);
             if let Some(q) = default.and_then(|d| place(d, program)) {
                 needed.insert((t, q));
@@ -88,7 +98,11 @@ fn needs(
         }
         let mut bare = vec![];
         program.for_children(e, |c| bare.push(c));
-        needed.extend(bare.into_iter().filter_map(|c| place(c, program)).map(|q| (t, q)));
+        needed.extend(
+            bare.into_iter()
+                .filter_map(|c| place(c, program))
+                .map(|q| (t, q)),
+        );
     }
 }
 
@@ -97,17 +111,35 @@ fn apply(program: &mut Program, order: &[TensorId], dropped: &FxHashSet<Position
     for &t in order {
         // Reads are made anew as they are: `read` looks at heads, which are between two states here.
         super::rebuild_body(program, t, &mut memo, |program, _, node| match node {
-            Node::Read { tensor, index, default } => {
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => {
                 let keep = |&(j, _): &(usize, &ExprId)| !dropped.contains(&(tensor, j));
-                let index = index.iter().enumerate().filter(keep).map(|(_, &i)| i).collect();
-                program.mk(Node::Read { tensor, index, default })
+                let index = index
+                    .iter()
+                    .enumerate()
+                    .filter(keep)
+                    .map(|(_, &i)| i)
+                    .collect();
+                program.mk(Node::Read {
+                    tensor,
+                    index,
+                    default,
+                })
             }
             node => program.mk(map_operands(&node, |c| c)),
         });
     }
     for &t in order {
         let head = program.get(t).head.clone();
-        let keep = head.into_iter().enumerate().filter(|&(q, _)| !dropped.contains(&(t, q))).map(|(_, a)| a).collect();
+        let keep = head
+            .into_iter()
+            .enumerate()
+            .filter(|&(q, _)| !dropped.contains(&(t, q)))
+            .map(|(_, a)| a)
+            .collect();
         program.tensors[t.index()].head = keep;
     }
 }

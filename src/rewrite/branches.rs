@@ -12,15 +12,29 @@ pub fn settle(program: &mut Program, outputs: &[TensorId]) {
     // What the source says keeps its products as they are.
     let (mut of_source, mut of_generated) = (Memo::default(), Memo::default());
     for t in live(program, outputs) {
-        let Some(body) = program.body(t).cloned() else { continue };
+        let Some(body) = program.body(t).cloned() else {
+            continue;
+        };
         let free_factors = !program.get(t).named;
-        let unconditional = if free_factors { &mut of_generated } else { &mut of_source };
-        let mut settle = Settle { program, budget: BUDGET, free_factors };
+        let unconditional = if free_factors {
+            &mut of_generated
+        } else {
+            &mut of_source
+        };
+        let mut settle = Settle {
+            program,
+            budget: BUDGET,
+            free_factors,
+        };
         let body = match body {
             Body::Expr(e) => Body::Expr(settle.under(e, &[], unconditional)),
             Body::Argsort { along, guard, key } => {
                 let guard = guard.map(|g| settle.under(g, &[], unconditional));
-                Body::Argsort { along, guard, key: settle.under(key, &[], unconditional) }
+                Body::Argsort {
+                    along,
+                    guard,
+                    key: settle.under(key, &[], unconditional),
+                }
             }
             Body::Grad { .. } => body,
         };
@@ -61,7 +75,11 @@ impl Settle<'_> {
         if ids.len() > self.budget {
             return root;
         }
-        self.budget -= ids.len().min(if conditions.is_empty() { 0 } else { self.budget });
+        self.budget -= ids.len().min(if conditions.is_empty() {
+            0
+        } else {
+            self.budget
+        });
         for e in ids {
             let new = self.node(e, conditions, memo);
             memo.insert(e, new);
@@ -77,7 +95,11 @@ impl Settle<'_> {
                 continue;
             }
             match self.program.node(e) {
-                Node::If { .. } | Node::Reduce { .. } | Node::Read { default: Some(_), .. } => return true,
+                Node::If { .. }
+                | Node::Reduce { .. }
+                | Node::Read {
+                    default: Some(_), ..
+                } => return true,
                 Node::Op(_, _) if self.program.ty(e) == Type::Bool => return true,
                 _ => self.program.for_children(e, |c| stack.push(c)),
             }
@@ -87,7 +109,11 @@ impl Settle<'_> {
 
     fn node(&mut self, e: ExprId, conditions: &[ExprId], memo: &mut Memo) -> ExprId {
         match self.program.node(e).clone() {
-            Node::If { condition, then, otherwise } => {
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 let c = memo[&condition];
                 match self.program.truth(c) {
                     Some(true) => self.under(then, conditions, memo),
@@ -102,11 +128,20 @@ impl Settle<'_> {
             }
             Node::Op(op @ (Op::And | Op::Or), o) => {
                 let a = memo[&o[0]];
-                let holds = if op == Op::And { a } else { self.program.not(a) };
+                let holds = if op == Op::And {
+                    a
+                } else {
+                    self.program.not(a)
+                };
                 let b = self.with(o[1], conditions, holds);
                 self.program.op(op, &[a, b])
             }
-            Node::Reduce { op, axes, guard, body } => {
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            } => {
                 let (guard, body) = match guard {
                     None => (None, memo[&body]),
                     Some(g) => {
@@ -120,7 +155,11 @@ impl Settle<'_> {
                 }
                 self.program.reduce(op, &axes, guard, body)
             }
-            Node::Read { tensor, index, default: Some(d) } => {
+            Node::Read {
+                tensor,
+                index,
+                default: Some(d),
+            } => {
                 let index: Vec<ExprId> = index.iter().map(|i| memo[i]).collect();
                 let d = memo[&d];
                 let head = self.program.get(tensor).head.clone();
@@ -128,7 +167,8 @@ impl Settle<'_> {
                     let extent = self.program.extent_of(a);
                     index::in_range(self.program, conditions, i, extent)
                 });
-                self.program.read(tensor, &index, if inside { None } else { Some(d) })
+                self.program
+                    .read(tensor, &index, if inside { None } else { Some(d) })
             }
             node => {
                 let node = map_operands(&node, |c| memo[&c]);
@@ -149,13 +189,19 @@ impl Settle<'_> {
 
     /// In generated code `(if c then a else 0) * b` is `if c then a * b else 0`: where c does not hold, nothing else counts.
     fn lift(&mut self, node: &Node) -> Option<ExprId> {
-        let Node::Op(op @ (Op::Mul | Op::Div | Op::Neg), o) = node else { return None };
+        let Node::Op(op @ (Op::Mul | Op::Div | Op::Neg), o) = node else {
+            return None;
+        };
         if !self.free_factors {
             return None;
         }
         let candidates = if *op == Op::Mul { o.len() } else { 1 };
         for k in 0..candidates {
-            if let Node::If { condition, then, otherwise } = *self.program.node(o[k])
+            if let Node::If {
+                condition,
+                then,
+                otherwise,
+            } = *self.program.node(o[k])
                 && self.program.is_number(otherwise, 0.0)
             {
                 let mut operands = o.to_vec();
@@ -188,7 +234,10 @@ impl Settle<'_> {
             && self.program.ty(a) == Type::Int
         {
             let op = *op;
-            let facts: Vec<_> = conditions.iter().flat_map(|&c| index::facts_of(self.program, c)).collect();
+            let facts: Vec<_> = conditions
+                .iter()
+                .flat_map(|&c| index::facts_of(self.program, c))
+                .collect();
             if !facts.is_empty()
                 && let Some(answer) = index::decide(self.program, &facts, op, a, b)
             {

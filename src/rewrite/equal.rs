@@ -27,7 +27,10 @@ impl Pool {
 
     fn axis(&mut self, program: &mut Program, like: AxisId, level: usize) -> AxisId {
         let extent = self.extent(program, program.extent_of(like));
-        *self.axes.entry((extent, level)).or_insert_with(|| program.axis("A".into(), extent))
+        *self
+            .axes
+            .entry((extent, level))
+            .or_insert_with(|| program.axis("A".into(), extent))
     }
 
     /// `e` with `head` and its binders replaced by axes of the pool: equal up to names means equal.
@@ -40,7 +43,13 @@ impl Pool {
         self.walk(program, e, &map, head.len())
     }
 
-    fn walk(&mut self, program: &mut Program, root: ExprId, map: &FxHashMap<AxisId, ExprId>, level: usize) -> ExprId {
+    fn walk(
+        &mut self,
+        program: &mut Program,
+        root: ExprId,
+        map: &FxHashMap<AxisId, ExprId>,
+        level: usize,
+    ) -> ExprId {
         let mut seen = rustc_hash::FxHashSet::default();
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
@@ -54,7 +63,12 @@ impl Pool {
         for id in ids {
             let new = match program.node(id).clone() {
                 Node::Axis(a) => map.get(&a).copied().unwrap_or(id),
-                Node::Reduce { op, axes, guard, body } => {
+                Node::Reduce {
+                    op,
+                    axes,
+                    guard,
+                    body,
+                } => {
                     let mut inner = map.clone();
                     let mut binders = Vec::with_capacity(axes.len());
                     for (i, &a) in axes.iter().enumerate() {
@@ -65,7 +79,12 @@ impl Pool {
                     let below = level + axes.len();
                     let guard = guard.map(|g| self.walk(program, g, &inner, below));
                     let body = self.walk(program, body, &inner, below);
-                    program.mk(Node::Reduce { op, axes: binders.into(), guard, body })
+                    program.mk(Node::Reduce {
+                        op,
+                        axes: binders.into(),
+                        guard,
+                        body,
+                    })
                 }
                 node => {
                     let node = super::map_operands(&node, |c| memo.get(&c).copied().unwrap_or(c));
@@ -90,7 +109,11 @@ struct Key {
 
 /// Merges equal definitions among `order` (producers before readers), except recurrences. An output that equals an earlier
 /// definition reads it. Gives the list without those that are gone.
-pub fn merge_equal(program: &mut Program, order: &[TensorId], outputs: &[TensorId]) -> Vec<TensorId> {
+pub fn merge_equal(
+    program: &mut Program,
+    order: &[TensorId],
+    outputs: &[TensorId],
+) -> Vec<TensorId> {
     let loops = recurrent(program, order);
     let mut pool = Pool::default();
     let mut seen: FxHashMap<Key, TensorId> = FxHashMap::default();
@@ -145,29 +168,49 @@ pub fn merge_equal(program: &mut Program, order: &[TensorId], outputs: &[TensorI
 fn key(program: &mut Program, pool: &mut Pool, t: TensorId) -> Option<Key> {
     let head = program.get(t).head.clone();
     let ty = program.get(t).ty;
-    let extents = head.iter().map(|&a| pool.extent(program, program.extent_of(a))).collect();
+    let extents = head
+        .iter()
+        .map(|&a| pool.extent(program, program.extent_of(a)))
+        .collect();
     match program.body(t)?.clone() {
         Body::Expr(e) => {
             // A definition that only reads another is left to inlining.
             let body = pool.canonical(program, e, &head);
-            Some(Key { extents, ty, body, sort: None })
+            Some(Key {
+                extents,
+                ty,
+                body,
+                sort: None,
+            })
         }
         Body::Argsort { along, guard, key } => {
             let guard = guard.map(|g| pool.canonical(program, g, &head));
             let body = pool.canonical(program, key, &head);
             let along = head.iter().position(|&a| a == along)?;
-            Some(Key { extents, ty, body, sort: Some((along, guard)) })
+            Some(Key {
+                extents,
+                ty,
+                body,
+                sort: Some((along, guard)),
+            })
         }
         Body::Grad { .. } => None,
     }
 }
 
 /// Reads of `same`'s keys become reads of its values, at the same index.
-pub fn replace_reads(program: &mut Program, t: TensorId, same: &FxHashMap<TensorId, TensorId>, memo: &mut Memo) {
+pub fn replace_reads(
+    program: &mut Program,
+    t: TensorId,
+    same: &FxHashMap<TensorId, TensorId>,
+    memo: &mut Memo,
+) {
     rebuild_body(program, t, memo, |program, _, node| match node {
-        Node::Read { tensor, index, default } if same.contains_key(&tensor) => {
-            program.read(same[&tensor], &index, default)
-        }
+        Node::Read {
+            tensor,
+            index,
+            default,
+        } if same.contains_key(&tensor) => program.read(same[&tensor], &index, default),
         node => program.make(node),
     });
 }

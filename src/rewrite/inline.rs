@@ -28,7 +28,12 @@ pub fn weight(program: &Program, e: ExprId, limit: usize) -> usize {
 
 fn node_weight(program: &Program, e: ExprId) -> usize {
     match program.node(e) {
-        Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => 0,
+        Node::Real(_)
+        | Node::Int(_)
+        | Node::Bool(_)
+        | Node::Axis(_)
+        | Node::Size(_)
+        | Node::Param(_) => 0,
         Node::Read { .. } | Node::If { .. } => 1,
         Node::Reduce { .. } => 20,
         Node::Op(op, _) => op_weight(*op),
@@ -109,7 +114,14 @@ fn uses(program: &Program, order: &[TensorId]) -> FxHashMap<TensorId, Uses> {
             }
         }
         for &e in &nodes {
-            let Node::Read { tensor, index, default } = program.node(e) else { continue };
+            let Node::Read {
+                tensor,
+                index,
+                default,
+            } = program.node(e)
+            else {
+                continue;
+            };
             let entry = uses.entry(*tensor).or_default();
             entry.count += 1;
             entry.defaulted |= default.is_some();
@@ -144,22 +156,37 @@ pub fn inline(program: &mut Program, outputs: &[TensorId]) {
     for &t in &order {
         // A member of a recurrence may be read by a definition that comes before it, so it is never inlined itself.
         rebuild_body(program, t, &mut memo, |program, _, node| match node {
-            Node::Read { tensor, ref index, default: None } if gone.contains(&tensor) => {
+            Node::Read {
+                tensor,
+                ref index,
+                default: None,
+            } if gone.contains(&tensor) => {
                 instantiate(program, tensor, index).unwrap_or_else(|| program.make(node.clone()))
             }
             node => program.make(node),
         });
         let used = uses.get(&t).unwrap_or(&none);
-        if !outputs.contains(&t) && !loops.contains(&t) && !used.defaulted && worth_inlining(program, t, used) {
+        if !outputs.contains(&t)
+            && !loops.contains(&t)
+            && !used.defaulted
+            && worth_inlining(program, t, used)
+        {
             gone.insert(t);
         }
     }
 }
 
 fn worth_inlining(program: &Program, t: TensorId, used: &Uses) -> bool {
-    let Some(&Body::Expr(body)) = program.body(t) else { return false };
+    let Some(&Body::Expr(body)) = program.body(t) else {
+        return false;
+    };
     let limit = 200;
-    let heavy = |e: ExprId| matches!(program.node(e), Node::Reduce { .. } | Node::Op(Op::LogSumExp, _));
+    let heavy = |e: ExprId| {
+        matches!(
+            program.node(e),
+            Node::Reduce { .. } | Node::Op(Op::LogSumExp, _)
+        )
+    };
     let nodes = program.reachable(&[body]);
     if nodes.iter().any(|&e| heavy(e)) {
         return false;
@@ -176,12 +203,24 @@ fn worth_inlining(program: &Program, t: TensorId, used: &Uses) -> bool {
 fn adopt_names(program: &mut Program, order: &[TensorId], outputs: &[TensorId]) {
     let mut renamed: FxHashMap<TensorId, TensorId> = FxHashMap::default();
     for &t in order {
-        let Some(&Body::Expr(e)) = program.body(t) else { continue };
-        let Node::Read { tensor: inner, index, default: None } = program.node(e) else { continue };
+        let Some(&Body::Expr(e)) = program.body(t) else {
+            continue;
+        };
+        let Node::Read {
+            tensor: inner,
+            index,
+            default: None,
+        } = program.node(e)
+        else {
+            continue;
+        };
         let inner = *inner;
         let head = &program.get(t).head;
         let same = index.len() == head.len()
-            && index.iter().zip(head).all(|(&i, a)| program.node(i) == &Node::Axis(*a));
+            && index
+                .iter()
+                .zip(head)
+                .all(|(&i, a)| program.node(i) == &Node::Axis(*a));
         let generated = program.body(inner).is_some() && !program.get(inner).named;
         if same
             && generated
@@ -219,8 +258,14 @@ pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
     for &t in &order {
         let inner: Vec<TensorId> = outer_reads(program, t);
         for r in inner {
-            let single = uses.get(&r).is_some_and(|u| u.count == 1 && !u.defaulted && u.aligned);
-            if single && !outputs.contains(&r) && !loops.contains(&r) && is_plain_reduction(program, r) {
+            let single = uses
+                .get(&r)
+                .is_some_and(|u| u.count == 1 && !u.defaulted && u.aligned);
+            if single
+                && !outputs.contains(&r)
+                && !loops.contains(&r)
+                && is_plain_reduction(program, r)
+            {
                 gone.insert(r);
             }
         }
@@ -231,7 +276,11 @@ pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
     let mut memo = Memo::default();
     for &t in &order {
         rebuild_body(program, t, &mut memo, |program, _, node| match node {
-            Node::Read { tensor, ref index, default: None } if gone.contains(&tensor) => {
+            Node::Read {
+                tensor,
+                ref index,
+                default: None,
+            } if gone.contains(&tensor) => {
                 instantiate(program, tensor, index).unwrap_or_else(|| program.make(node.clone()))
             }
             node => program.make(node),
@@ -241,7 +290,9 @@ pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
 
 /// Generated, and a sum, mean or count.
 fn is_plain_reduction(program: &Program, t: TensorId) -> bool {
-    let Some(&Body::Expr(mut e)) = program.body(t) else { return false };
+    let Some(&Body::Expr(mut e)) = program.body(t) else {
+        return false;
+    };
     if program.get(t).named {
         return false;
     }
@@ -250,8 +301,14 @@ fn is_plain_reduction(program: &Program, t: TensorId) -> bool {
     }
     match program.node(e) {
         Node::Reduce { op, .. } => match op {
-            ReduceOp::Sum | ReduceOp::Mean | ReduceOp::Count | ReduceOp::Any | ReduceOp::All => true,
-            ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min | ReduceOp::Norm | ReduceOp::LogSumExp => true,
+            ReduceOp::Sum | ReduceOp::Mean | ReduceOp::Count | ReduceOp::Any | ReduceOp::All => {
+                true
+            }
+            ReduceOp::Prod
+            | ReduceOp::Max
+            | ReduceOp::Min
+            | ReduceOp::Norm
+            | ReduceOp::LogSumExp => true,
             ReduceOp::ArgMax | ReduceOp::ArgMin => true,
         },
         _ => false,
@@ -260,7 +317,9 @@ fn is_plain_reduction(program: &Program, t: TensorId) -> bool {
 
 /// What a body reads outside of reductions, if it holds none: else its own axes are more than its head.
 fn outer_reads(program: &Program, t: TensorId) -> Vec<TensorId> {
-    let Some(&Body::Expr(root)) = program.body(t) else { return vec![] };
+    let Some(&Body::Expr(root)) = program.body(t) else {
+        return vec![];
+    };
     let mut out = vec![];
     for e in program.reachable(&[root]) {
         match program.node(e) {

@@ -4,9 +4,9 @@
 //! A pass is a loop over ids, operands before readers, so depth costs no stack and shared nodes are visited once. Only a
 //! reduction is entered by recursion when axes are substituted, because its binders open a scope.
 
-pub mod canonicalize;
 pub mod axes;
 pub mod branches;
+pub mod canonicalize;
 pub mod equal;
 pub mod index;
 pub mod inline;
@@ -195,9 +195,18 @@ pub fn live(program: &Program, outputs: &[TensorId]) -> Vec<TensorId> {
 
 /// The definitions among `order` that depend on themselves (rule R7).
 pub fn recurrent(program: &Program, order: &[TensorId]) -> FxHashSet<TensorId> {
-    let place: FxHashMap<TensorId, usize> = order.iter().enumerate().map(|(i, &t)| (t, i)).collect();
-    let edges: Vec<Vec<usize>> =
-        order.iter().map(|&t| program.reads(t).iter().filter_map(|r| place.get(r).copied()).collect()).collect();
+    let place: FxHashMap<TensorId, usize> =
+        order.iter().enumerate().map(|(i, &t)| (t, i)).collect();
+    let edges: Vec<Vec<usize>> = order
+        .iter()
+        .map(|&t| {
+            program
+                .reads(t)
+                .iter()
+                .filter_map(|r| place.get(r).copied())
+                .collect()
+        })
+        .collect();
     let roots: Vec<usize> = (0..order.len()).collect();
     crate::graph::components(&edges, &roots)
         .into_iter()

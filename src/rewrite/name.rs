@@ -30,7 +30,9 @@ struct Naming<'a> {
 
 impl<'a> Naming<'a> {
     fn run(program: &'a mut Program, owner: TensorId) -> Vec<TensorId> {
-        let Some(body) = program.body(owner).cloned() else { return vec![] };
+        let Some(body) = program.body(owner).cloned() else {
+            return vec![];
+        };
         let roots = program.roots(owner);
         if !roots.iter().any(|&r| has_inner(program, r)) {
             return vec![];
@@ -53,7 +55,11 @@ impl<'a> Naming<'a> {
                 if let Some(g) = guard {
                     naming.paths.insert(key, vec![g]);
                 }
-                Body::Argsort { along, guard, key: naming.rebuild(key) }
+                Body::Argsort {
+                    along,
+                    guard,
+                    key: naming.rebuild(key),
+                }
             }
             Body::Grad { .. } => body,
         };
@@ -64,7 +70,10 @@ impl<'a> Naming<'a> {
 
     fn mark_top(&mut self, body: ExprId) {
         let mut e = body;
-        while let &Node::If { then, otherwise, .. } = self.program.node(e) {
+        while let &Node::If {
+            then, otherwise, ..
+        } = self.program.node(e)
+        {
             if self.program.number(otherwise).is_none() && self.program.truth(otherwise).is_none() {
                 return;
             }
@@ -121,9 +130,17 @@ impl<'a> Naming<'a> {
         let path = self.paths.entry(id).or_default().clone();
         let mut steps: Vec<(ExprId, Option<ExprId>)> = vec![];
         match self.program.node(id).clone() {
-            Node::If { condition, then, otherwise } => {
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 let not = self.program.not(condition);
-                steps.extend([(condition, None), (then, Some(condition)), (otherwise, Some(not))]);
+                steps.extend([
+                    (condition, None),
+                    (then, Some(condition)),
+                    (otherwise, Some(not)),
+                ]);
             }
             Node::Op(Op::And, o) => steps.extend([(o[0], None), (o[1], Some(o[0]))]),
             Node::Op(Op::Or, o) => {
@@ -151,7 +168,8 @@ impl<'a> Naming<'a> {
 
     /// What holds if one of two lists of conditions does: what they share, and one rest or the other.
     fn either(&mut self, a: Vec<ExprId>, b: Vec<ExprId>) -> Vec<ExprId> {
-        let (mut common, rest_a): (Vec<ExprId>, Vec<ExprId>) = a.iter().partition(|c| b.contains(c));
+        let (mut common, rest_a): (Vec<ExprId>, Vec<ExprId>) =
+            a.iter().partition(|c| b.contains(c));
         let rest_b: Vec<ExprId> = b.into_iter().filter(|c| !common.contains(c)).collect();
         if !rest_a.is_empty() && !rest_b.is_empty() {
             let (x, y) = (self.program.all_of(&rest_a), self.program.all_of(&rest_b));
@@ -177,7 +195,10 @@ impl<'a> Naming<'a> {
 
 /// Whether something below the top of an expression gets a name.
 fn has_inner(program: &Program, root: ExprId) -> bool {
-    program.reachable(&[root]).iter().any(|&e| is_named_kind(program.node(e)))
+    program
+        .reachable(&[root])
+        .iter()
+        .any(|&e| is_named_kind(program.node(e)))
 }
 
 fn is_named_kind(node: &Node) -> bool {
@@ -186,7 +207,13 @@ fn is_named_kind(node: &Node) -> bool {
 
 /// A definition of `e` over `axes`, and its read there. If an index in `e` is not provably in range, the conditions of
 /// `path` that speak of the definition's own axes come along: a definition is computed at all of its elements.
-pub fn define(program: &mut Program, name: &str, axes: &[AxisId], e: ExprId, path: &[ExprId]) -> (ExprId, TensorId) {
+pub fn define(
+    program: &mut Program,
+    name: &str,
+    axes: &[AxisId],
+    e: ExprId,
+    path: &[ExprId],
+) -> (ExprId, TensorId) {
     let mut body = e;
     if !path.is_empty() && !always_defined(program, e) {
         let own = |p: &Program, c: ExprId| p.free(c).iter().all(|a| axes.contains(a));
@@ -200,8 +227,11 @@ pub fn define(program: &mut Program, name: &str, axes: &[AxisId], e: ExprId, pat
         body = program.iff(condition, e, none);
     }
     let head: Vec<AxisId> = axes.iter().map(|&a| program.fresh(a)).collect();
-    let map: Substitution =
-        axes.iter().zip(&head).map(|(&old, &new)| (old, program.index_of(new))).collect();
+    let map: Substitution = axes
+        .iter()
+        .zip(&head)
+        .map(|(&old, &new)| (old, program.index_of(new)))
+        .collect();
     let body = substitute(program, body, &map);
     let ty = program.ty(body);
     let tensor = program.define(name, head, ty, Body::Expr(body));
@@ -212,18 +242,29 @@ pub fn define(program: &mut Program, name: &str, axes: &[AxisId], e: ExprId, pat
 pub fn always_defined(program: &mut Program, e: ExprId) -> bool {
     for id in program.reachable(&[e]) {
         match program.node(id) {
-            Node::Read { tensor, index, default: None } => {
+            Node::Read {
+                tensor,
+                index,
+                default: None,
+            } => {
                 let (tensor, index) = (*tensor, index.clone());
                 let head = program.get(tensor).head.clone();
                 for (&i, &a) in index.iter().zip(&head) {
                     let extent = program.extent_of(a);
-                    if program.node(i) != &Node::Axis(a) && !index::in_range(program, &[], i, extent) {
+                    if program.node(i) != &Node::Axis(a)
+                        && !index::in_range(program, &[], i, extent)
+                    {
                         return false;
                     }
                 }
             }
-            Node::Op(Op::IntDiv | Op::Mod, o) if !matches!(program.node(o[1]), Node::Int(k) if *k != 0) => return false,
-            Node::Reduce { op: ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => return false,
+            Node::Op(Op::IntDiv | Op::Mod, o) if !matches!(program.node(o[1]), Node::Int(k) if *k != 0) => {
+                return false;
+            }
+            Node::Reduce {
+                op: ReduceOp::ArgMax | ReduceOp::ArgMin,
+                ..
+            } => return false,
             _ => {}
         }
     }
@@ -241,10 +282,16 @@ fn name_for(program: &Program, owner: TensorId, e: ExprId) -> String {
         return format!("{}_{kind}", reader.name);
     }
     if let Some(operand) = operand
-        && let Node::Read { tensor, default: None, index } = program.node(operand)
+        && let Node::Read {
+            tensor,
+            default: None,
+            index,
+        } = program.node(operand)
         && program.get(*tensor).named
         && program.body(*tensor).is_some()
-        && index.iter().all(|&i| matches!(program.node(i), Node::Axis(_)))
+        && index
+            .iter()
+            .all(|&i| matches!(program.node(i), Node::Axis(_)))
     {
         return format!("{}_{kind}", program.get(*tensor).name);
     }

@@ -19,7 +19,11 @@ const BUDGET: usize = 24;
 
 impl Product {
     pub fn one() -> Product {
-        Product { number: 1.0, over: vec![], under: vec![] }
+        Product {
+            number: 1.0,
+            over: vec![],
+            under: vec![],
+        }
     }
 
     /// Takes an expression apart.
@@ -50,9 +54,13 @@ impl Product {
                     stack.push(o[0]);
                 }
                 Node::Op(Op::Mul, o) => stack.extend([o[1], o[0]]),
-                Node::Op(Op::Div, o) if is_closed(program, o[1]) || program.number(o[0]).is_some() => {
+                Node::Op(Op::Div, o)
+                    if is_closed(program, o[1]) || program.number(o[0]).is_some() =>
+                {
                     match program.number(o[1]) {
-                        Some(x) if x != 0.0 && exact(self.number / x, self.number, x) => self.number /= x,
+                        Some(x) if x != 0.0 && exact(self.number / x, self.number, x) => {
+                            self.number /= x
+                        }
                         _ => self.under.push(o[1]),
                     }
                     stack.push(o[0]);
@@ -98,7 +106,11 @@ impl Product {
         for u in self.under {
             product = program.div(product, u);
         }
-        if negative { program.neg(product) } else { product }
+        if negative {
+            program.neg(product)
+        } else {
+            product
+        }
     }
 }
 
@@ -156,7 +168,9 @@ impl Program {
     pub fn quotient(&mut self, a: ExprId, b: ExprId) -> ExprId {
         let mut product = Product::of(self, a);
         match self.number(b) {
-            Some(x) if x != 0.0 && exact(product.number / x, product.number, x) => product.number /= x,
+            Some(x) if x != 0.0 && exact(product.number / x, product.number, x) => {
+                product.number /= x
+            }
             _ => {
                 let b = match self.unary(b, Op::Neg) {
                     Some(n) => {
@@ -220,7 +234,11 @@ impl Term {
             None => (1.0, e),
         };
         let (condition, inner) = match *program.node(inner) {
-            Node::If { condition, then, otherwise } if program.is_number(otherwise, 0.0) => (Some(condition), then),
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } if program.is_number(otherwise, 0.0) => (Some(condition), then),
             _ => (None, inner),
         };
         let mut product = Product::of(program, inner);
@@ -239,7 +257,13 @@ impl Term {
             let finite = a.over.iter().all(|&e| program.is_finite(e));
             // `x - x` is 0 only for a finite x.
             if number != 0.0 && (number * 1024.0).fract() == 0.0 || number == 0.0 && finite {
-                return Some(Term { condition: self.condition, product: Product { number, ..a.clone() } });
+                return Some(Term {
+                    condition: self.condition,
+                    product: Product {
+                        number,
+                        ..a.clone()
+                    },
+                });
             }
             return None;
         }
@@ -248,10 +272,27 @@ impl Term {
             return None;
         }
         // One condition: the terms are added inside. One closed divisor: above it.
-        let under = if a.under == b.under { a.under.clone() } else { vec![] };
-        let strip = |p: &Product| if a.under == b.under { Product { under: vec![], ..p.clone() } } else { p.clone() };
+        let under = if a.under == b.under {
+            a.under.clone()
+        } else {
+            vec![]
+        };
+        let strip = |p: &Product| {
+            if a.under == b.under {
+                Product {
+                    under: vec![],
+                    ..p.clone()
+                }
+            } else {
+                p.clone()
+            }
+        };
         let (mut x, mut y) = (strip(a), strip(b));
-        let sign = if x.number < 0.0 && y.number < 0.0 { -1.0 } else { 1.0 };
+        let sign = if x.number < 0.0 && y.number < 0.0 {
+            -1.0
+        } else {
+            1.0
+        };
         x.number *= sign;
         y.number *= sign;
         let (x, y) = if x.number < 0.0 { (y, x) } else { (x, y) };
@@ -260,16 +301,28 @@ impl Term {
         let mut product = Product::of(program, sum);
         product.number *= sign;
         product.under.extend(under);
-        Some(Term { condition: self.condition, product })
+        Some(Term {
+            condition: self.condition,
+            product,
+        })
     }
 
     fn build(self, program: &mut Program) -> ExprId {
-        let Some(condition) = self.condition else { return self.product.build(program) };
+        let Some(condition) = self.condition else {
+            return self.product.build(program);
+        };
         let negative = self.product.number < 0.0;
-        let product = Product { number: self.product.number.abs(), ..self.product };
+        let product = Product {
+            number: self.product.number.abs(),
+            ..self.product
+        };
         let then = product.build(program);
         let zero = program.real(0.0);
         let branch = program.iff(condition, then, zero);
-        if negative { program.neg(branch) } else { branch }
+        if negative {
+            program.neg(branch)
+        } else {
+            branch
+        }
     }
 }

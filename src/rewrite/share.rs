@@ -30,7 +30,10 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
             if !keys.contains_key(&e) && is_candidate(program, e) {
                 let axes = free_in_order(program, e);
                 let key = pool.canonical(program, e, &axes);
-                first.entry(key).or_insert_with(|| Place { e, axes: axes.clone() });
+                first.entry(key).or_insert_with(|| Place {
+                    e,
+                    axes: axes.clone(),
+                });
                 keys.insert(e, (key, axes));
             }
         }
@@ -59,14 +62,20 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
             });
         }
     }
-    let chosen: FxHashSet<ExprId> = readers.iter().filter(|(_, r)| r.len() > 1).map(|(k, _)| *k).collect();
+    let chosen: FxHashSet<ExprId> = readers
+        .iter()
+        .filter(|(_, r)| r.len() > 1)
+        .map(|(k, _)| *k)
+        .collect();
     if chosen.is_empty() {
         return;
     }
     let mut made: FxHashMap<ExprId, TensorId> = FxHashMap::default();
     for &t in &order {
         // A definition that is the expression already.
-        let Some(&Body::Expr(e)) = program.body(t) else { continue };
+        let Some(&Body::Expr(e)) = program.body(t) else {
+            continue;
+        };
         if let Some((key, axes)) = keys.get(&e)
             && chosen.contains(key)
             && !outputs.contains(&t)
@@ -76,7 +85,12 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
             made.entry(*key).or_insert(t);
         }
     }
-    let mut sharing = Sharing { keys, chosen, made, first };
+    let mut sharing = Sharing {
+        keys,
+        chosen,
+        made,
+        first,
+    };
     let mut memo = Memo::default();
     for t in order {
         sharing.definition(program, t, &mut memo);
@@ -92,15 +106,24 @@ struct Sharing {
 
 impl Sharing {
     fn definition(&mut self, program: &mut Program, t: TensorId, memo: &mut Memo) {
-        let Some(body) = program.body(t).cloned() else { return };
+        let Some(body) = program.body(t).cloned() else {
+            return;
+        };
         let body = match body {
             Body::Expr(e) => {
-                let own = self.keys.get(&e).is_some_and(|(k, _)| self.made.get(k) == Some(&t));
+                let own = self
+                    .keys
+                    .get(&e)
+                    .is_some_and(|(k, _)| self.made.get(k) == Some(&t));
                 Body::Expr(self.rebuild(program, e, memo, own))
             }
             Body::Argsort { along, guard, key } => {
                 let guard = guard.map(|g| self.rebuild(program, g, memo, false));
-                Body::Argsort { along, guard, key: self.rebuild(program, key, memo, false) }
+                Body::Argsort {
+                    along,
+                    guard,
+                    key: self.rebuild(program, key, memo, false),
+                }
             }
             Body::Grad { .. } => body,
         };
@@ -108,7 +131,13 @@ impl Sharing {
     }
 
     /// `root` with reads for what has a name. With `own`, `root` is itself what is named.
-    fn rebuild(&mut self, program: &mut Program, root: ExprId, memo: &mut Memo, own: bool) -> ExprId {
+    fn rebuild(
+        &mut self,
+        program: &mut Program,
+        root: ExprId,
+        memo: &mut Memo,
+        own: bool,
+    ) -> ExprId {
         let (mut seen, mut stack) = (FxHashSet::default(), vec![root]);
         while let Some(e) = stack.pop() {
             if memo.contains_key(&e) && !(own && e == root) || !seen.insert(e) {
@@ -139,7 +168,9 @@ impl Sharing {
     }
 
     fn is_chosen(&self, e: ExprId) -> bool {
-        self.keys.get(&e).is_some_and(|(k, _)| self.chosen.contains(k))
+        self.keys
+            .get(&e)
+            .is_some_and(|(k, _)| self.chosen.contains(k))
     }
 
     fn read(&mut self, program: &mut Program, e: ExprId, memo: &mut Memo) -> ExprId {
@@ -150,7 +181,11 @@ impl Sharing {
                 let place = &self.first[&key];
                 let (body, from) = (place.e, place.axes.clone());
                 let head: Vec<AxisId> = from.iter().map(|&a| program.fresh(a)).collect();
-                let map: Substitution = from.iter().zip(&head).map(|(&a, &b)| (a, program.index_of(b))).collect();
+                let map: Substitution = from
+                    .iter()
+                    .zip(&head)
+                    .map(|(&a, &b)| (a, program.index_of(b)))
+                    .collect();
                 // What is shared inside it is shared there too.
                 let body = self.rebuild(program, body, memo, true);
                 let body = substitute(program, body, &map);
@@ -177,16 +212,21 @@ fn is_candidate(program: &mut Program, e: ExprId) -> bool {
     if weight(program, e, WORTH) < WORTH {
         return false;
     }
-    let holds_reduction = program
-        .reachable(&[e])
-        .iter()
-        .any(|&n| matches!(program.node(n), Node::Reduce { .. } | Node::Op(Op::LogSumExp, _)));
+    let holds_reduction = program.reachable(&[e]).iter().any(|&n| {
+        matches!(
+            program.node(n),
+            Node::Reduce { .. } | Node::Op(Op::LogSumExp, _)
+        )
+    });
     !holds_reduction && always_defined(program, e)
 }
 
 /// Made of numbers, sizes and hyperparameters: computed once for a call in any case.
 fn is_closed(program: &Program, e: ExprId) -> bool {
-    program.reachable(&[e]).iter().all(|&n| !matches!(program.node(n), Node::Read { .. } | Node::Reduce { .. }))
+    program
+        .reachable(&[e])
+        .iter()
+        .all(|&n| !matches!(program.node(n), Node::Read { .. } | Node::Reduce { .. }))
 }
 
 /// Free axes in order of first occurrence from the left, the same for equal expressions.

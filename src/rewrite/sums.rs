@@ -7,8 +7,20 @@ use crate::ir::{AxisId, ExprId, Node, Op, Program, ReduceOp, Type};
 
 /// `sum[axes if conditions](body)`, simplified. `free_factors`: any factor that the axes do not touch may move out, as in
 /// generated code; else only finite ones.
-pub fn sum(program: &mut Program, axes: &[AxisId], conditions: &[ExprId], body: ExprId, free_factors: bool) -> ExprId {
-    let mut sum = Sum { axes: axes.to_vec(), conditions: vec![], body, outer: vec![], free_factors };
+pub fn sum(
+    program: &mut Program,
+    axes: &[AxisId],
+    conditions: &[ExprId],
+    body: ExprId,
+    free_factors: bool,
+) -> ExprId {
+    let mut sum = Sum {
+        axes: axes.to_vec(),
+        conditions: vec![],
+        body,
+        outer: vec![],
+        free_factors,
+    };
     for &c in conditions {
         program.collect_conjuncts(c, &mut sum.conditions);
     }
@@ -34,7 +46,11 @@ impl Sum {
                 break;
             }
         }
-        if self.conditions.iter().chain(&self.outer).any(|&c| program.truth(c) == Some(false))
+        if self
+            .conditions
+            .iter()
+            .chain(&self.outer)
+            .any(|&c| program.truth(c) == Some(false))
             || program.is_number(self.body, 0.0)
         {
             return zero;
@@ -49,7 +65,11 @@ impl Sum {
     fn take_branch(&mut self, program: &mut Program) {
         loop {
             match *program.node(self.body) {
-                Node::If { condition, then, otherwise } if program.is_number(otherwise, 0.0) => {
+                Node::If {
+                    condition,
+                    then,
+                    otherwise,
+                } if program.is_number(otherwise, 0.0) => {
                     program.collect_conjuncts(condition, &mut self.conditions);
                     self.body = then;
                 }
@@ -76,11 +96,18 @@ impl Sum {
     /// `sum[s if s == e](f)` is f at s = e, where e is a position of s.
     fn one_point(&mut self, program: &mut Program) -> bool {
         for (i, &c) in self.conditions.iter().enumerate() {
-            let Some((axis, value)) = equation(program, c, &self.axes) else { continue };
+            let Some((axis, value)) = equation(program, c, &self.axes) else {
+                continue;
+            };
             let map = Substitution::from_iter([(axis, value)]);
             let mut conditions = index::range_conditions(program, value, program.extent_of(axis));
-            let others: Vec<ExprId> =
-                self.conditions.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, &c)| c).collect();
+            let others: Vec<ExprId> = self
+                .conditions
+                .iter()
+                .enumerate()
+                .filter(|&(j, _)| j != i)
+                .map(|(_, &c)| c)
+                .collect();
             for other in others {
                 let other = substitute(program, other, &map);
                 program.collect_conjuncts(other, &mut conditions);
@@ -111,7 +138,11 @@ impl Sum {
                 let moves = !self.touches(program, e)
                     && (finite || self.free_factors && self.conditions.is_empty());
                 let side = if moves { &mut outside } else { &mut inside };
-                if divides { side.under.push(e) } else { side.over.push(e) }
+                if divides {
+                    side.under.push(e)
+                } else {
+                    side.over.push(e)
+                }
             }
         }
         self.body = inside.build(program);
@@ -148,8 +179,12 @@ impl Sum {
     fn distribute(&self, program: &mut Program) -> Option<ExprId> {
         let product = Product::of(program, self.body);
         for (i, &factor) in product.over.iter().enumerate() {
-            let Node::Op(op @ (Op::Add | Op::Sub), o) = program.node(factor) else { 
-                if let Node::If { then, otherwise, condition } = *program.node(factor)
+            let Node::Op(op @ (Op::Add | Op::Sub), o) = program.node(factor) else {
+                if let Node::If {
+                    then,
+                    otherwise,
+                    condition,
+                } = *program.node(factor)
                     && program.is_number(otherwise, 0.0)
                     && product.over.len() > 1
                     && self.has_point(program, factor)
@@ -158,9 +193,15 @@ impl Sum {
                     rest.over[i] = then;
                     let body = rest.build(program);
                     let conditions = [&self.conditions[..], &[condition]].concat();
-                    return Some(sum(program, &self.axes, &conditions, body, self.free_factors));
+                    return Some(sum(
+                        program,
+                        &self.axes,
+                        &conditions,
+                        body,
+                        self.free_factors,
+                    ));
                 }
-                continue
+                continue;
             };
             let (op, a, b) = (*op, o[0], o[1]);
             if !self.has_point(program, a) && !self.has_point(program, b) {
@@ -170,7 +211,13 @@ impl Sum {
                 let mut with = product.clone();
                 with.over[i] = term;
                 let body = with.build(program);
-                sum(program, &self.axes, &self.conditions, body, self.free_factors)
+                sum(
+                    program,
+                    &self.axes,
+                    &self.conditions,
+                    body,
+                    self.free_factors,
+                )
             });
             let y = renamed(program, y);
             return Some(program.op(op, &[x, y]));
