@@ -12,6 +12,7 @@ pub mod graph;
 pub mod interp;
 pub mod grad;
 pub mod ir;
+pub mod kernel;
 pub mod loops;
 pub mod lower;
 pub mod modules;

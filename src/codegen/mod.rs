@@ -1,3 +1,193 @@
 //! Native code for loop nests, through Cranelift.
+//!
+//! One function for each stage: `stage(context, begin, end) -> status`. `context` is the block of 8-byte cells of
+//! [`layout`], filled by the caller ([`kernel`](crate::kernel)): where the buffers are, how long the axes are, what the
+//! hyperparameters are. `begin..end` are the rows of one chunk. A status other than 0 says that an index was out of
+//! range (or an int was divided by 0); the block then says which and where.
+//!
+//! Everything that is real is computed in vectors, also what is one number for all lanes (a sum of a row): its lanes
+//! are equal. So there is one form of every operator, and a scalar's result is a vector's.
 
+mod access;
+mod elements;
+mod folds;
+mod ints;
+pub mod isa;
+mod lanes;
+pub mod layout;
 pub mod math;
+mod ops;
+pub mod scalar;
+mod stage;
+mod value;
+
+pub use access::identity;
+
+use crate::ast::Span;
+use crate::loops::{Home, Loops, Stage};
+use cranelift::frontend::FunctionBuilderContext;
+use cranelift_codegen::Context;
+use cranelift_codegen::isa::TargetIsa;
+use layout::Layout;
+use std::fmt::Write;
+
+/// What a kernel computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dtype {
+    F32,
+    F64,
+}
+
+impl Dtype {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            Dtype::F32 => 4,
+            Dtype::F64 => 8,
+        }
+    }
+
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::F64 => "f64",
+        }
+    }
+}
+
+/// Why no code was made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// What the loops hold that does not compile yet, in the words of a message: `sorting`.
+    NotYet(String),
+    /// The target cannot be compiled for.
+    Target(String),
+    /// Loops that make no sense, or Cranelift failed: a mistake of losscc.
+    Bug(String),
+}
+
+/// A place in the code that may end a call: what the message about it needs.
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub kind: CheckKind,
+    /// Where the source says it.
+    pub span: Option<Span>,
+    /// The names of the axes whose values the code reports, outermost first.
+    pub axes: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+pub enum CheckKind {
+    /// A read of `buffer`; the code reports which position of it had an index out of range, and the index.
+    Index { buffer: String },
+    /// An int divided by 0.
+    Divide,
+    /// argmax or argmin of nothing.
+    Empty,
+}
+
+/// The code of one stage before it is placed in memory.
+pub struct StageCode {
+    pub name: String,
+    pub context: Context,
+}
+
+/// What the stages of a kernel become.
+pub struct Code {
+    pub stages: Vec<StageCode>,
+    /// Indexed by what a status says minus 1.
+    pub checks: Vec<Check>,
+    pub layout: Layout,
+}
+
+/// Builds the functions of all stages, not yet compiled.
+///
+/// # Errors
+/// What does not compile yet, by name.
+pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, Refusal> {
+    let layout = Layout::new(loops);
+    let mut checks = vec![];
+    let mut stages = vec![];
+    let mut frontend = FunctionBuilderContext::new();
+    for (k, stage) in loops.stages.iter().enumerate() {
+        refuse(stage)?;
+        let mut context = Context::new();
+        stage::build(
+            stage::Unit {
+                loops,
+                dtype,
+                isa,
+                layout: &layout,
+            },
+            stage,
+            &mut context.func,
+            &mut frontend,
+            &mut checks,
+        )?;
+        stages.push(StageCode {
+            name: format!("stage{k}"),
+            context,
+        });
+    }
+    Ok(Code {
+        stages,
+        checks,
+        layout,
+    })
+}
+
+fn refuse(stage: &Stage) -> Result<(), Refusal> {
+    match stage {
+        Stage::Rows { .. } | Stage::Once(_) => Ok(()),
+        Stage::Gemm(_) => Err(Refusal::NotYet(
+            "a contraction over a shared axis (matrix product)".into(),
+        )),
+    }
+}
+
+/// The functions in Cranelift's language, for `--emit clif`.
+///
+/// # Errors
+/// As [`build`].
+pub fn clif(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<String, Refusal> {
+    let mut out = head(loops, dtype, isa);
+    for stage in build(loops, dtype, isa)?.stages {
+        let _ = write!(out, "\n; {}\n{}", stage.name, stage.context.func.display());
+    }
+    Ok(out)
+}
+
+/// The functions as machine code in words, for `--emit asm`.
+///
+/// # Errors
+/// As [`build`].
+pub fn asm(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<String, Refusal> {
+    let mut out = head(loops, dtype, isa);
+    for mut stage in build(loops, dtype, isa)?.stages {
+        stage.context.set_disasm(true);
+        stage
+            .context
+            .compile(isa, &mut Default::default())
+            .map_err(|e| Refusal::Bug(format!("{:?}", e.inner)))?;
+        let code = stage.context.compiled_code();
+        let text = code.and_then(|c| c.vcode.as_deref()).unwrap_or_default();
+        let _ = write!(out, "\n; {}\n{text}", stage.name);
+    }
+    Ok(out)
+}
+
+fn head(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> String {
+    let totals = loops
+        .buffers
+        .iter()
+        .filter(|b| matches!(b.home, Home::Total(_)))
+        .count();
+    format!(
+        "; {} in {}, {}: {} stages, {totals} totals\n",
+        loops.name,
+        dtype.name(),
+        isa.triple(),
+        loops.stages.len(),
+    )
+}

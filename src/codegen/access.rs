@@ -1,0 +1,827 @@
+//! Loads and stores: addresses, which index is compared with what, and where lanes find their elements.
+
+use super::CheckKind;
+use super::lanes::{Cursor, Stream};
+use super::layout::{SINK, ZERO, root};
+use super::stage::{Gen, Place, Result, arg, bug, memory, uses_axis};
+use super::value::Val;
+use crate::ast::Span;
+use crate::loops::{
+    BufferId, Elem, Expr, ExtentFrom, ExtentIndex, Fill, FoldOp, Home, How, Index, LoopAxisId,
+    Stmt, ValueId,
+};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+/// A load.
+pub(super) struct Read<'a> {
+    pub from: BufferId,
+    pub at: &'a [Index],
+    pub when: Option<ValueId>,
+    pub or: Option<ValueId>,
+    pub checked: bool,
+    pub span: Option<Span>,
+}
+
+impl<'u, 'f> Gen<'u, 'f> {
+    // ---- what is known
+
+    fn elem(&self, buffer: BufferId) -> Elem {
+        self.unit.loops.buffers[buffer.0 as usize].elem
+    }
+
+    pub(super) fn elem_size(&self, elem: Elem) -> i64 {
+        match elem {
+            Elem::Real => self.unit.dtype.size() as i64,
+            Elem::Sum | Elem::Int => 8,
+            Elem::Bool => 1,
+        }
+    }
+
+    fn dims(&self, buffer: BufferId) -> Vec<ExtentIndex> {
+        let dims = &self.unit.loops.buffers[buffer.0 as usize].dims;
+        dims.iter().map(|d| d.extent).collect()
+    }
+
+    /// Whether an index is below the extent whatever the data are.
+    fn proved(&self, index: &Index, extent: ExtentIndex) -> bool {
+        let loops = self.unit.loops;
+        match index {
+            Index::Axis(a) => loops.axes[a.0 as usize].extent == extent,
+            Index::Const(c) => match &loops.extents[extent.0 as usize].from {
+                ExtentFrom::Constant(n) => u64::try_from(*c).is_ok_and(|c| c < *n),
+                ExtentFrom::Input(_) | ExtentFrom::Expr(_) => false,
+            },
+            Index::Shift(..) | Index::Value(_) => false,
+        }
+    }
+
+    fn all_proved(&self, buffer: BufferId, at: &[Index]) -> bool {
+        at.iter()
+            .zip(self.dims(buffer))
+            .all(|(i, e)| self.proved(i, e))
+    }
+
+    fn check_rank(&self, buffer: BufferId, at: &[Index]) -> Result<()> {
+        let known = self.unit.loops.buffers.get(buffer.0 as usize);
+        let known = known.ok_or_else(|| bug("an unknown buffer"))?;
+        if known.dims.len() == at.len() {
+            Ok(())
+        } else {
+            Err(bug(&format!("{} indices for `{}`", at.len(), known.name)))
+        }
+    }
+
+    /// The value of an index; of the lane loop's axis, `lane`.
+    fn index(&mut self, index: &Index, lane: Option<Value>) -> Result<Value> {
+        let place = |g: &Self, a: LoopAxisId| match g.place(a)? {
+            Place::One(v) => Ok(v),
+            Place::Lanes => lane.ok_or_else(|| bug("a lane's index outside of lanes")),
+        };
+        match index {
+            Index::Axis(a) => place(self, *a),
+            Index::Shift(a, by) => {
+                let v = place(self, *a)?;
+                Ok(self.b.ins().iadd_imm_s(v, *by))
+            }
+            Index::Const(c) => Ok(self.b.ins().iconst(types::I64, *c)),
+            Index::Value(v) => self.int(*v),
+        }
+    }
+
+    pub(super) fn axis_index(&mut self, axis: LoopAxisId) -> Result<Val> {
+        match self.place(axis)? {
+            Place::One(v) => Ok(Val::Int(v)),
+            Place::Lanes => self.lane_indices(),
+        }
+    }
+
+    /// Where a buffer begins; `own` for the chunk's cells of a total.
+    fn base(&mut self, buffer: BufferId, own: bool) -> Value {
+        let buffer = root(self.unit.loops, buffer);
+        let cell = match self.unit.loops.buffers[buffer.0 as usize].home {
+            Home::Total(_) if own => self.unit.layout.partial(buffer),
+            Home::Total(_) | Home::Input | Home::Output | Home::Full | Home::Row => {
+                self.unit.layout.buffer(buffer)
+            }
+        };
+        self.cell(cell)
+    }
+
+    /// The address of the element at these indices.
+    fn address(&mut self, buffer: BufferId, indices: &[Value], own: bool) -> Value {
+        let base = self.base(buffer, own);
+        let dims = self.dims(buffer);
+        let mut linear: Option<Value> = None;
+        for (&index, extent) in indices.iter().zip(dims) {
+            linear = Some(match linear {
+                None => index,
+                Some(linear) => {
+                    let extent = self.extent(extent);
+                    let linear = self.b.ins().imul(linear, extent);
+                    self.b.ins().iadd(linear, index)
+                }
+            });
+        }
+        match linear {
+            None => base,
+            Some(linear) => {
+                let size = self.elem_size(self.elem(buffer));
+                self.element(base, None, size, linear)
+            }
+        }
+    }
+
+    /// Bytes from one element along the lane axis to the next; `None` where it is an element's size.
+    fn stride(&mut self, buffer: BufferId, at: &[Index], axis: LoopAxisId) -> Option<Value> {
+        let dims = self.dims(buffer);
+        let last = at.len().checked_sub(1)?;
+        if !uses_axis(&at[..last], axis) {
+            return None;
+        }
+        let mut stride = self.b.ins().iconst(types::I64, 0);
+        let mut step = self.b.ins().iconst(types::I64, 1);
+        for (index, extent) in at.iter().zip(dims).rev() {
+            if uses_axis(std::slice::from_ref(index), axis) {
+                stride = self.b.ins().iadd(stride, step);
+            }
+            let extent = self.extent(extent);
+            step = self.b.ins().imul(step, extent);
+        }
+        let size = self.elem_size(self.elem(buffer));
+        Some(self.b.ins().imul_imm_s(stride, size))
+    }
+
+    // ---- streams of a lane loop
+
+    /// Collects the memory that a lane loop's body walks through, for the loop's start.
+    pub(super) fn find_streams(
+        &mut self,
+        axis: LoopAxisId,
+        body: &[Stmt],
+        streams: &mut Vec<Stream>,
+    ) -> Result<()> {
+        self.scan_streams(axis, body, false, streams)
+    }
+
+    fn scan_streams(
+        &mut self,
+        axis: LoopAxisId,
+        body: &[Stmt],
+        within_if: bool,
+        streams: &mut Vec<Stream>,
+    ) -> Result<()> {
+        for stmt in body {
+            match stmt {
+                Stmt::Let(
+                    _,
+                    Expr::Load {
+                        from,
+                        at,
+                        when,
+                        or,
+                        checked,
+                    },
+                ) => {
+                    self.check_rank(*from, at)?;
+                    let known = !checked && or.is_none() && when.is_none() && !within_if;
+                    if known || self.all_proved(*from, at) {
+                        self.add_stream(axis, *from, at, (true, false), streams)?;
+                    }
+                }
+                Stmt::Store {
+                    to, at, how, guard, ..
+                } => {
+                    self.check_rank(*to, at)?;
+                    let reads = guard.is_some() || *how != How::Set || within_if;
+                    if self.all_proved(*to, at) {
+                        self.add_stream(axis, *to, at, (reads, true), streams)?;
+                    }
+                }
+                Stmt::If { then, .. } => self.scan_streams(axis, then, true, streams)?,
+                Stmt::Let(..)
+                | Stmt::Loop { .. }
+                | Stmt::Fold { .. }
+                | Stmt::Fill { .. }
+                | Stmt::Sort { .. }
+                | Stmt::Gemm(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_stream(
+        &mut self,
+        axis: LoopAxisId,
+        buffer: BufferId,
+        at: &[Index],
+        (loaded, stored): (bool, bool),
+        streams: &mut Vec<Stream>,
+    ) -> Result<()> {
+        let owner = root(self.unit.loops, buffer);
+        let same = |s: &&mut Stream| s.buffer == owner && s.at == at;
+        if let Some(s) = streams.iter_mut().find(same) {
+            s.loaded |= loaded && !s.stored;
+            s.stored |= stored;
+            return Ok(());
+        }
+        if !uses_axis(at, axis) {
+            return Ok(());
+        }
+        let zero = self.b.ins().iconst(types::I64, 0);
+        let mut indices = vec![];
+        for index in at {
+            indices.push(match index {
+                Index::Axis(a) if *a == axis => zero,
+                Index::Shift(a, by) if *a == axis => self.b.ins().iconst(types::I64, *by),
+                Index::Axis(a) | Index::Shift(a, _) => {
+                    if !self.places.iter().any(|(open, _)| open == a) {
+                        return Ok(());
+                    }
+                    self.index(index, None)?
+                }
+                Index::Const(_) => self.index(index, None)?,
+                Index::Value(v) => match self.values.get(v.0 as usize) {
+                    Some(Some(Val::Int(v))) => *v,
+                    _ => return Ok(()),
+                },
+            });
+        }
+        let own = stored;
+        let start = self.address(buffer, &indices, own);
+        let size = self.elem_size(self.elem(buffer));
+        let stride = self.stride(buffer, at, axis);
+        let slot = self.slot(size);
+        streams.push(Stream {
+            buffer: owner,
+            at: at.to_vec(),
+            size,
+            loaded,
+            stored,
+            start,
+            stride,
+            slot,
+        });
+        Ok(())
+    }
+
+    fn stream_cursor(&mut self, buffer: BufferId, at: &[Index]) -> Option<Cursor> {
+        let owner = root(self.unit.loops, buffer);
+        let lanes = self.lane_loop.as_ref()?;
+        let s = lanes
+            .streams
+            .iter()
+            .find(|s| s.buffer == owner && s.at == at)?;
+        let (start, stride, size, index) = (s.start, s.stride, s.size, lanes.index);
+        let address = self.element(start, stride, size, index);
+        Some(Cursor { address, stride })
+    }
+
+    // ---- loads
+
+    pub(super) fn load(&mut self, read: Read) -> Result<Val> {
+        self.check_rank(read.from, read.at)?;
+        let Some(axis) = self.lane_loop.as_ref().map(|l| l.axis) else {
+            return self.load_one(&read);
+        };
+        if let Some(cursor) = self.stream_cursor(read.from, read.at) {
+            return self.load_lanes(read.from, cursor);
+        }
+        let proved = self.all_proved(read.from, read.at);
+        let conditional = read.checked || read.or.is_some() || read.when.is_some();
+        let by_value = self.lane_values(read.at)?;
+        let uniform = !uses_axis(read.at, axis) && !by_value;
+        let lane_conditions = !proved
+            && [read.when, read.or]
+                .into_iter()
+                .flatten()
+                .any(|v| self.val(v).is_ok_and(|v| v.lanes()));
+        if uniform && !lane_conditions {
+            return self.load_one(&read);
+        }
+        if by_value || (conditional && !proved) {
+            return self.gather(&read);
+        }
+        let cursor = self.place_cursor(read.from, read.at, axis, false)?;
+        let size = self.elem_size(self.elem(read.from));
+        let cursor = self.through_slot(cursor, size)?;
+        self.load_lanes(read.from, cursor)
+    }
+
+    /// Whether an index differs from lane to lane through a computed value.
+    fn lane_values(&self, at: &[Index]) -> Result<bool> {
+        for index in at {
+            if let Index::Value(v) = index
+                && self.val(*v)?.lanes()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where lane 0 of the current step lies.
+    fn place_cursor(
+        &mut self,
+        buffer: BufferId,
+        at: &[Index],
+        axis: LoopAxisId,
+        own: bool,
+    ) -> Result<Cursor> {
+        let lane = self.lane_index();
+        let mut indices = vec![];
+        for index in at {
+            indices.push(self.index(index, lane)?);
+        }
+        let address = self.address(buffer, &indices, own);
+        let stride = self.stride(buffer, at, axis);
+        Ok(Cursor { address, stride })
+    }
+
+    /// In the tail, the elements copied to a slot: nothing beyond the last may be read.
+    fn through_slot(&mut self, from: Cursor, size: i64) -> Result<Cursor> {
+        let Some((tail, i, end)) = self.lane_loop.as_ref().map(|l| (l.tail, l.index, l.end)) else {
+            return Err(bug("no lane loop"));
+        };
+        let slot = self.slot(size);
+        let [copy, done] = [0; 2].map(|_| self.b.create_block());
+        let args: Vec<Value> = [Some(from.address), from.stride]
+            .into_iter()
+            .flatten()
+            .collect();
+        let args: Vec<_> = args.into_iter().map(arg).collect();
+        self.b.ins().brif(tail, copy, &[], done, &args);
+        self.enter(copy);
+        let slot = self.b.ins().stack_addr(types::I64, slot, 0);
+        let count = self.b.ins().isub(end, i);
+        self.copy((slot, None), (from.address, from.stride), size, count);
+        let mut args = vec![arg(slot)];
+        if from.stride.is_some() {
+            args.push(arg(self.b.ins().iconst(types::I64, size)));
+        }
+        self.b.ins().jump(done, &args);
+        let address = self.b.append_block_param(done, types::I64);
+        let stride = from
+            .stride
+            .map(|_| self.b.append_block_param(done, types::I64));
+        self.enter(done);
+        Ok(Cursor { address, stride })
+    }
+
+    /// Whether the index is in range, as an i8.
+    fn in_range(&mut self, index: Value, extent: ExtentIndex) -> Value {
+        let extent = self.extent(extent);
+        self.b.ins().icmp(IntCC::UnsignedLessThan, index, extent)
+    }
+
+    /// One cell, the same for all lanes.
+    fn load_one(&mut self, read: &Read) -> Result<Val> {
+        let lane = self.lane_index();
+        let mut indices = vec![];
+        for index in read.at {
+            indices.push(self.index(index, lane)?);
+        }
+        let proved = self.all_proved(read.from, read.at);
+        let when = match read.when {
+            Some(w) if !proved => Some(self.flag(w)?),
+            _ => None,
+        };
+        let compare = !proved && (read.checked || read.or.is_some());
+        let mut fine: Option<Value> = when;
+        if compare {
+            let check = match read.or {
+                None => Some(self.index_check(read)),
+                Some(_) => None,
+            };
+            for (k, extent) in self.dims(read.from).into_iter().enumerate() {
+                if self.proved(&read.at[k], extent) {
+                    continue;
+                }
+                let inside = self.in_range(indices[k], extent);
+                match check {
+                    Some(check) => {
+                        let ok = self.or_idle(inside, when);
+                        self.check(ok, check, (k, indices[k]), lane)?;
+                    }
+                    None => {
+                        fine = Some(match fine {
+                            None => inside,
+                            Some(f) => self.b.ins().band(f, inside),
+                        })
+                    }
+                }
+            }
+        }
+        let mut address = self.address(read.from, &indices, false);
+        if let Some(fine) = fine {
+            let zero = self.cell_address(ZERO);
+            address = self.b.ins().select(fine, address, zero);
+        }
+        let loaded = self.load_cell(read.from, address)?;
+        match (read.or, fine) {
+            (Some(or), Some(fine)) if compare => {
+                let or = self.val(or)?;
+                self.pick(fine, loaded, or)
+            }
+            _ => Ok(loaded),
+        }
+    }
+
+    fn index_check(&mut self, read: &Read) -> usize {
+        let buffer = self.unit.loops.buffers[read.from.0 as usize].name.clone();
+        self.new_check(CheckKind::Index { buffer }, read.span)
+    }
+
+    /// `fine`, or a condition does not hold.
+    fn or_idle(&mut self, fine: Value, when: Option<Value>) -> Value {
+        match when {
+            None => fine,
+            Some(when) => {
+                let idle = self.b.ins().icmp_imm_s(IntCC::Equal, when, 0);
+                self.b.ins().bor(fine, idle)
+            }
+        }
+    }
+
+    /// One of two values by a flag that is the same for all lanes.
+    fn pick(&mut self, flag: Value, a: Val, b: Val) -> Result<Val> {
+        Ok(match (a, b) {
+            (Val::Int(a), Val::Int(b)) => Val::Int(self.b.ins().select(flag, a, b)),
+            (Val::Flag(a), b) => {
+                let b = self.flag_of(b)?;
+                Val::Flag(self.b.ins().select(flag, a, b))
+            }
+            (a, b) => {
+                let (mask, _) = self.mask_of(Val::Flag(flag))?;
+                let (a, b) = (self.at_width(a, self.width)?, self.at_width(b, self.width)?);
+                let v = self.emitter(1).select(mask, a.0, b.0);
+                self.real_val(v, false)
+            }
+        })
+    }
+
+    fn load_cell(&mut self, buffer: BufferId, address: Value) -> Result<Val> {
+        let scalar = self.load_scalar(self.elem(buffer), address);
+        match self.elem(buffer) {
+            Elem::Int => Ok(Val::Int(scalar)),
+            Elem::Bool => Ok(Val::Flag(scalar)),
+            Elem::Sum => {
+                let v = self.b.ins().splat(types::F64X2, scalar);
+                Ok(Val::Real {
+                    vectors: super::value::bundle(&[v])?,
+                    width: super::math::Width::F64X2,
+                    lanes: false,
+                })
+            }
+            Elem::Real => self.splat(scalar),
+        }
+    }
+
+    pub(super) fn load_scalar(&mut self, elem: Elem, address: Value) -> Value {
+        let ty = self.scalar_type(elem);
+        self.b.ins().load(ty, memory(), address, 0)
+    }
+
+    pub(super) fn scalar_type(&self, elem: Elem) -> cranelift_codegen::ir::Type {
+        match elem {
+            Elem::Real if self.unit.dtype == super::Dtype::F32 => types::F32,
+            Elem::Real | Elem::Sum => types::F64,
+            Elem::Int => types::I64,
+            Elem::Bool => types::I8,
+        }
+    }
+
+    /// Lane by lane, each with its own address, its conditions and its checks.
+    fn gather(&mut self, read: &Read) -> Result<Val> {
+        let when = read.when.map(|w| self.val(w)).transpose()?;
+        let alive = self.alive(when)?;
+        let check = match (read.checked, read.or) {
+            (true, None) => Some(self.index_check(read)),
+            _ => None,
+        };
+        let lanes = self.lane_index_lists(read.at)?;
+        let dims = self.dims(read.from);
+        let zero = self.cell_address(ZERO);
+        let (mut cells, mut fines) = (vec![], vec![]);
+        for (k, indices) in lanes.iter().enumerate() {
+            let mut fine = alive[k];
+            for (d, (&index, &extent)) in indices.iter().zip(&dims).enumerate() {
+                if self.proved(&read.at[d], extent) {
+                    continue;
+                }
+                let inside = self.in_range(index, extent);
+                if let Some(check) = check {
+                    let ok = self.or_idle(inside, Some(alive[k]));
+                    let lane = self.lane_at(k);
+                    self.check(ok, check, (d, index), lane)?;
+                } else {
+                    fine = self.b.ins().band(fine, inside);
+                }
+            }
+            let address = self.address(read.from, indices, false);
+            let address = self.b.ins().select(fine, address, zero);
+            cells.push(self.load_scalar(self.elem(read.from), address));
+            fines.push(fine);
+        }
+        let loaded = self.lanes_from_scalars(self.elem(read.from), &cells)?;
+        let Some(or) = read.or else {
+            return Ok(loaded);
+        };
+        let mask = self.masks_from_flags(&fines)?;
+        let or = self.val(or)?;
+        self.pick_lanes(mask, loaded, or)
+    }
+
+    /// The indices of each lane.
+    fn lane_index_lists(&mut self, at: &[Index]) -> Result<Vec<Vec<Value>>> {
+        let mut columns = vec![];
+        for index in at {
+            columns.push(match index {
+                Index::Value(v) => {
+                    let v = self.val(*v)?;
+                    Some(self.lane_ints(v)?)
+                }
+                Index::Axis(_) | Index::Shift(..) | Index::Const(_) => None,
+            });
+        }
+        let mut out = vec![];
+        for k in 0..self.copies * self.width.lanes() {
+            let lane = self.lane_at(k);
+            let mut indices = vec![];
+            for (index, column) in at.iter().zip(&columns) {
+                indices.push(match column {
+                    Some(c) => c[k],
+                    None => self.index(index, lane)?,
+                });
+            }
+            out.push(indices);
+        }
+        Ok(out)
+    }
+
+    // ---- stores
+
+    pub(super) fn store(
+        &mut self,
+        to: BufferId,
+        at: &[Index],
+        how: How,
+        value: ValueId,
+        guard: Option<ValueId>,
+    ) -> Result<()> {
+        self.check_rank(to, at)?;
+        let value = self.val(value)?;
+        let guard = guard.map(|g| self.val(g)).transpose()?;
+        let Some(axis) = self.lane_loop.as_ref().map(|l| l.axis) else {
+            return self.store_one(to, at, how, value, guard);
+        };
+        if let Some(cursor) = self.stream_cursor(to, at) {
+            return self.store_lanes(to, cursor, how, value, guard);
+        }
+        if !uses_axis(at, axis) && !self.lane_values(at)? {
+            return Err(bug("a store of lanes into one cell"));
+        }
+        if self.lane_values(at)? || !self.all_proved(to, at) {
+            return self.scatter(to, at, how, value, guard);
+        }
+        self.store_in_place(to, at, how, value, guard, axis)
+    }
+
+    /// A store whose address changes within the lane loop: in the tail through a slot.
+    fn store_in_place(
+        &mut self,
+        to: BufferId,
+        at: &[Index],
+        how: How,
+        value: Val,
+        guard: Option<Val>,
+        axis: LoopAxisId,
+    ) -> Result<()> {
+        let size = self.elem_size(self.elem(to));
+        let target = self.place_cursor(to, at, axis, true)?;
+        let cursor = self.through_slot(target, size)?;
+        self.store_lanes(to, cursor, how, value, guard)?;
+        let Some((tail, i, end)) = self.lane_loop.as_ref().map(|l| (l.tail, l.index, l.end)) else {
+            return Err(bug("no lane loop"));
+        };
+        let [copy, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.ins().brif(tail, copy, &[], done, &[]);
+        self.enter(copy);
+        let count = self.b.ins().isub(end, i);
+        self.copy(
+            (target.address, target.stride),
+            (cursor.address, cursor.stride),
+            size,
+            count,
+        );
+        self.b.ins().jump(done, &[]);
+        self.enter(done);
+        Ok(())
+    }
+
+    /// One cell. Out of range nothing is stored.
+    fn store_one(
+        &mut self,
+        to: BufferId,
+        at: &[Index],
+        how: How,
+        value: Val,
+        guard: Option<Val>,
+    ) -> Result<()> {
+        let mut indices = vec![];
+        for index in at {
+            indices.push(self.index(index, None)?);
+        }
+        let mut fine = guard.map(|g| self.flag_of(g)).transpose()?;
+        for (k, extent) in self.dims(to).into_iter().enumerate() {
+            if self.proved(&at[k], extent) {
+                continue;
+            }
+            let inside = self.in_range(indices[k], extent);
+            fine = Some(match fine {
+                None => inside,
+                Some(f) => self.b.ins().band(f, inside),
+            });
+        }
+        let after = match fine {
+            None => None,
+            Some(fine) => {
+                let [inside, after] = [0; 2].map(|_| self.b.create_block());
+                self.b.ins().brif(fine, inside, &[], after, &[]);
+                self.enter(inside);
+                Some(after)
+            }
+        };
+        let address = self.address(to, &indices, true);
+        let mut scalar = self.scalar_of(self.elem(to), value)?;
+        if let How::Combine(op) = how {
+            let old = self.load_scalar(self.elem(to), address);
+            scalar = self.combine_cells(op, old, scalar)?;
+        }
+        self.b.ins().store(memory(), scalar, address, 0);
+        if let Some(after) = after {
+            self.b.ins().jump(after, &[]);
+            self.enter(after);
+        }
+        Ok(())
+    }
+
+    /// Two cells' contents.
+    fn combine_cells(&mut self, op: FoldOp, x: Value, y: Value) -> Result<Value> {
+        let ty = self.b.func.dfg.value_type(x);
+        let real = ty.is_float();
+        Ok(match (op, real) {
+            (FoldOp::Sum, true) => self.b.ins().fadd(x, y),
+            (FoldOp::Prod, true) => self.b.ins().fmul(x, y),
+            (FoldOp::Max, true) => self.b.ins().fmax(x, y),
+            (FoldOp::Min, true) => self.b.ins().fmin(x, y),
+            (FoldOp::Sum | FoldOp::Count, false) => self.b.ins().iadd(x, y),
+            (FoldOp::Prod, false) => self.b.ins().imul(x, y),
+            (FoldOp::Max, false) => self.b.ins().smax(x, y),
+            (FoldOp::Min, false) => self.b.ins().smin(x, y),
+            (FoldOp::Any, false) => self.b.ins().bor(x, y),
+            (FoldOp::All, false) => self.b.ins().band(x, y),
+            (FoldOp::Any | FoldOp::All | FoldOp::Count, true)
+            | (FoldOp::ArgMax | FoldOp::ArgMin, _) => {
+                return Err(bug("this fold cannot combine cells"));
+            }
+        })
+    }
+
+    /// Lane by lane, in the order of the lanes; what must not be stored goes to a cell that nobody reads.
+    fn scatter(
+        &mut self,
+        to: BufferId,
+        at: &[Index],
+        how: How,
+        value: Val,
+        guard: Option<Val>,
+    ) -> Result<()> {
+        let alive = self.alive(guard)?;
+        let lists = self.lane_index_lists(at)?;
+        let scalars = self.scalars_of(self.elem(to), value)?;
+        let dims = self.dims(to);
+        let sink = self.cell_address(SINK);
+        for (k, indices) in lists.iter().enumerate() {
+            let mut fine = alive[k];
+            for (d, (&index, &extent)) in indices.iter().zip(&dims).enumerate() {
+                if !self.proved(&at[d], extent) {
+                    let inside = self.in_range(index, extent);
+                    fine = self.b.ins().band(fine, inside);
+                }
+            }
+            let address = self.address(to, indices, true);
+            let address = self.b.ins().select(fine, address, sink);
+            let mut scalar = scalars[k];
+            if let How::Combine(op) = how {
+                let old = self.load_scalar(self.elem(to), address);
+                scalar = self.combine_cells(op, old, scalar)?;
+            }
+            self.b.ins().store(memory(), scalar, address, 0);
+        }
+        Ok(())
+    }
+
+    // ---- fills
+
+    /// Fills the cells whose given indices are fixed: along the leading dims at most, so the rest is one piece.
+    pub(super) fn fill(&mut self, to: BufferId, at: &[Option<Index>], with: Fill) -> Result<()> {
+        let dims = self.dims(to);
+        let fixed = at.iter().take_while(|i| i.is_some()).count();
+        if at.iter().skip(fixed).any(Option::is_some) {
+            return self.fill_strided(to, at, with);
+        }
+        let mut indices = vec![];
+        for index in at.iter().flatten() {
+            indices.push(self.index(index, None)?);
+        }
+        let mut count = self.b.ins().iconst(types::I64, 1);
+        for &extent in &dims[fixed..] {
+            let extent = self.extent(extent);
+            count = self.b.ins().imul(count, extent);
+        }
+        let zero = self.b.ins().iconst(types::I64, 0);
+        indices.resize(dims.len(), zero);
+        let start = self.address(to, &indices, true);
+        let value = self.fill_value(self.elem(to), with)?;
+        self.fill_run(start, self.elem_size(self.elem(to)), count, value);
+        Ok(())
+    }
+
+    /// Loops over the free dims from the outside.
+    fn fill_strided(&mut self, to: BufferId, at: &[Option<Index>], with: Fill) -> Result<()> {
+        let dims = self.dims(to);
+        let value = self.fill_value(self.elem(to), with)?;
+        let mut indices = vec![];
+        let mut open = vec![];
+        for (index, &extent) in at.iter().zip(&dims) {
+            if let Some(index) = index {
+                indices.push(self.index(index, None)?);
+                continue;
+            }
+            let zero = self.b.ins().iconst(types::I64, 0);
+            let counter = self.variable(zero);
+            let [head, inside, after] = [0; 3].map(|_| self.b.create_block());
+            self.b.ins().jump(head, &[]);
+            self.b.switch_to_block(head);
+            let k = self.b.use_var(counter);
+            let extent = self.extent(extent);
+            let more = self.b.ins().icmp(IntCC::SignedLessThan, k, extent);
+            self.b.ins().brif(more, inside, &[], after, &[]);
+            self.enter(inside);
+            indices.push(k);
+            open.push((counter, k, head, after));
+        }
+        let address = self.address(to, &indices, true);
+        self.b.ins().store(memory(), value, address, 0);
+        for (counter, k, head, after) in open.into_iter().rev() {
+            let next = self.b.ins().iadd_imm_s(k, 1);
+            self.b.def_var(counter, next);
+            self.b.ins().jump(head, &[]);
+            self.b.seal_block(head);
+            self.enter(after);
+        }
+        Ok(())
+    }
+
+    fn fill_value(&mut self, elem: Elem, with: Fill) -> Result<Value> {
+        let (real, int) = identity(with);
+        Ok(match self.scalar_type(elem) {
+            types::F32 => self.b.ins().f32const(real as f32),
+            types::F64 => self.b.ins().f64const(real),
+            types::I8 => self.b.ins().iconst(types::I8, int & 1),
+            _ => self.b.ins().iconst(types::I64, int),
+        })
+    }
+
+    /// `count` cells, perhaps none.
+    fn fill_run(&mut self, start: Value, size: i64, count: Value, value: Value) {
+        let [head, step, done] = [0; 3].map(|_| self.b.create_block());
+        let end = self.element(start, None, size, count);
+        self.b.ins().jump(head, &[arg(start)]);
+        let at = self.b.append_block_param(head, types::I64);
+        self.b.switch_to_block(head);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, at, end);
+        self.b.ins().brif(more, step, &[], done, &[]);
+        self.enter(step);
+        self.b.ins().store(memory(), value, at, 0);
+        let next = self.b.ins().iadd_imm_s(at, size);
+        self.b.ins().jump(head, &[arg(next)]);
+        self.b.seal_block(head);
+        self.enter(done);
+    }
+}
+
+/// What a fill writes, as a real and as an int.
+pub fn identity(with: Fill) -> (f64, i64) {
+    match with {
+        Fill::Zero => (0.0, 0),
+        Fill::Identity(op) => match op {
+            FoldOp::Sum | FoldOp::Count | FoldOp::Any => (0.0, 0),
+            FoldOp::Prod | FoldOp::All => (1.0, 1),
+            FoldOp::Max => (f64::NEG_INFINITY, i64::MIN),
+            FoldOp::Min => (f64::INFINITY, i64::MAX),
+            FoldOp::ArgMax | FoldOp::ArgMin => (0.0, -1),
+        },
+    }
+}

@@ -1,0 +1,510 @@
+//! Lane loops: 64 bytes of elements a step where registers allow it, and one body for the full steps and for the tail.
+//!
+//! ```text
+//! head:   full steps left in this block of 512 elements?  -> ready with the arrays as they are
+//!         otherwise the tail: its elements are copied to padded stack slots -> ready with the slots in place of arrays
+//! ready:  step: body; folds, in the tail only of the lanes that are elements; next step
+//! after:  in the tail, copy what was stored out of the slots; carry sums into f64; head
+//! ```
+//! So an element goes through the same vector code wherever it stands and however many there are.
+
+use super::folds::{BLOCK, Pending};
+use super::math::{Bundle, Width};
+use super::stage::{Gen, Place, Result, arg, bug, memory};
+use super::value::{Val, bundle, cast};
+use crate::ir::Op;
+use crate::loops::{BufferId, Expr, FoldId, Index, LoopAxisId, Stmt};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
+};
+
+/// The open lane loop.
+pub(super) struct Lanes {
+    pub axis: LoopAxisId,
+    /// The index of the step's first element, and one past the loop's last.
+    pub index: Value,
+    pub end: Value,
+    /// Whether this step is the tail.
+    pub tail: Value,
+    /// Whether the statement at hand is in the body itself, not in an `If` or a loop of it.
+    pub top: bool,
+    pub streams: Vec<Stream>,
+    pub pending: Vec<Pending>,
+}
+
+/// Memory that the lane loop walks through, the same from start to end.
+pub(super) struct Stream {
+    /// The buffer in whose memory it lies.
+    pub buffer: BufferId,
+    pub at: Vec<Index>,
+    /// Bytes of an element.
+    pub size: i64,
+    pub loaded: bool,
+    pub stored: bool,
+    /// Where element 0 of the axis lies (or would lie), and bytes from one to the next where it is not `size`.
+    pub start: Value,
+    pub stride: Option<Value>,
+    pub slot: StackSlot,
+}
+
+/// A stream in the current step.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor {
+    /// Where the element of lane 0 lies.
+    pub address: Value,
+    pub stride: Option<Value>,
+}
+
+impl<'u, 'f> Gen<'u, 'f> {
+    /// A loop whose elements are lanes.
+    pub(super) fn lanes(
+        &mut self,
+        axis: LoopAxisId,
+        folds: &[FoldId],
+        body: &[Stmt],
+    ) -> Result<()> {
+        if self.lane_loop.is_some() {
+            return Err(bug("a lane loop within a lane loop"));
+        }
+        let (begin, end) = self.range(axis);
+        self.copies = vectors_in_flight(body);
+        let lanes = self.copies * self.width.lanes();
+        let step = lanes as i64;
+        for &f in folds {
+            self.declare_lane_fold(f)?;
+        }
+        let mut streams = vec![];
+        self.find_streams(axis, body, &mut streams)?;
+        let index = self.variable(begin);
+        let carries = self.carries(folds)?;
+        let length = self.b.ins().isub(end, begin);
+        let full = self.b.ins().band_imm_s(length, -step);
+        let full_end = self.b.ins().iadd(begin, full);
+
+        let [head, whole, partial, ready, body_block, after, exit] =
+            [0; 7].map(|_| self.b.create_block());
+        // Constants of the body are made here.
+        let anchor = self.b.ins().jump(head, &[]);
+        self.constants.hold_before(Some(anchor));
+
+        // Which phase is next?
+        self.b.switch_to_block(head);
+        let i = self.b.use_var(index);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, i, end);
+        let choose = self.b.create_block();
+        self.b.ins().brif(more, choose, &[], exit, &[]);
+        self.enter(choose);
+        let mut limit = full_end;
+        if carries {
+            let done = self.b.ins().isub(i, begin);
+            let left = self.b.ins().band_imm_s(done, BLOCK - 1);
+            let block = self.b.ins().iconst(types::I64, BLOCK);
+            let left = self.b.ins().isub(block, left);
+            let block_end = self.b.ins().iadd(i, left);
+            limit = self.b.ins().smin(full_end, block_end);
+        }
+        let is_whole = self.b.ins().icmp(IntCC::SignedLessThan, i, limit);
+        self.b.ins().brif(is_whole, whole, &[], partial, &[]);
+
+        // Each stream's start and stride, the limit and whether it is the tail are parameters of `ready`.
+        self.enter(whole);
+        let mut args = vec![arg(limit)];
+        let no = self.b.ins().iconst(types::I8, 0);
+        args.push(arg(no));
+        for s in &streams {
+            args.push(arg(s.start));
+            args.extend(s.stride.map(arg));
+        }
+        self.b.ins().jump(ready, &args);
+
+        self.enter(partial);
+        let limit = self.b.ins().iadd_imm_s(i, step);
+        let count = self.b.ins().isub(end, i);
+        let yes = self.b.ins().iconst(types::I8, 1);
+        let mut args = vec![arg(limit), arg(yes)];
+        for s in &streams {
+            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
+            if s.loaded {
+                let from = self.element(s.start, s.stride, s.size, i);
+                self.copy((slot, None), (from, s.stride), s.size, count);
+            }
+            let back = self.b.ins().imul_imm_s(i, s.size);
+            let start = self.b.ins().isub(slot, back);
+            args.push(arg(start));
+            if s.stride.is_some() {
+                let size = self.b.ins().iconst(types::I64, s.size);
+                args.push(arg(size));
+            }
+        }
+        self.b.ins().jump(ready, &args);
+
+        let limit = self.b.append_block_param(ready, types::I64);
+        let tail = self.b.append_block_param(ready, types::I8);
+        let mut placed = vec![];
+        for s in &streams {
+            let start = self.b.append_block_param(ready, types::I64);
+            let stride = s
+                .stride
+                .map(|_| self.b.append_block_param(ready, types::I64));
+            placed.push((start, stride));
+        }
+        self.enter(ready);
+        self.b.ins().jump(body_block, &[]);
+
+        // The body.
+        self.b.switch_to_block(body_block);
+        let i = self.b.use_var(index);
+        let originals: Vec<(Value, Option<Value>)> =
+            streams.iter().map(|s| (s.start, s.stride)).collect();
+        for (s, (start, stride)) in streams.iter_mut().zip(placed) {
+            (s.start, s.stride) = (start, stride);
+        }
+        self.lane_loop = Some(Lanes {
+            axis,
+            index: i,
+            end,
+            tail,
+            top: true,
+            streams,
+            pending: vec![],
+        });
+        self.places.push((axis, Place::Lanes));
+        self.block(body)?;
+        self.fold_pending()?;
+        if self.copies < 4 {
+            self.rotate(folds)?;
+        }
+        let next = self.b.ins().iadd_imm_s(i, step);
+        self.b.def_var(index, next);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, next, limit);
+        self.b.ins().brif(more, body_block, &[], after, &[]);
+        self.b.seal_block(body_block);
+
+        self.enter(after);
+        self.places.pop();
+        let mut streams = self.lane_loop.take().map(|l| l.streams).unwrap_or_default();
+        for (s, (start, stride)) in streams.iter_mut().zip(originals) {
+            (s.start, s.stride) = (start, stride);
+        }
+        self.leave_step(&streams, tail, (i, end))?;
+        if carries {
+            self.carry_at_block_end((begin, end), next, folds)?;
+        }
+        self.b.ins().jump(head, &[]);
+        self.b.seal_block(head);
+        self.constants.hold_before(None);
+        self.copies = 1;
+        self.enter(exit);
+        folds.iter().try_for_each(|&f| self.finish_fold(f))
+    }
+
+    /// The body's folds: all lanes, or in the tail those that are elements.
+    fn fold_pending(&mut self) -> Result<()> {
+        let Some(lanes) = &mut self.lane_loop else {
+            return Err(bug("no lane loop"));
+        };
+        let pending = std::mem::take(&mut lanes.pending);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let tail = lanes.tail;
+        let [some, all, done] = [0; 3].map(|_| self.b.create_block());
+        self.b.ins().brif(tail, some, &[], all, &[]);
+        self.enter(some);
+        let valid = self.valid_masks()?;
+        for &fold in &pending {
+            self.fold_lanes(fold, Some(valid))?;
+        }
+        self.b.ins().jump(done, &[]);
+        self.enter(all);
+        for &fold in &pending {
+            self.fold_lanes(fold, None)?;
+        }
+        self.b.ins().jump(done, &[]);
+        self.enter(done);
+        Ok(())
+    }
+
+    /// After a phase: what the tail stored goes where it belongs.
+    fn leave_step(
+        &mut self,
+        streams: &[Stream],
+        tail: Value,
+        (i, end): (Value, Value),
+    ) -> Result<()> {
+        if !streams.iter().any(|s| s.stored) {
+            return Ok(());
+        }
+        let [out, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.ins().brif(tail, out, &[], done, &[]);
+        self.enter(out);
+        let count = self.b.ins().isub(end, i);
+        for s in streams.iter().filter(|s| s.stored) {
+            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
+            let to = self.element(s.start, s.stride, s.size, i);
+            self.copy((to, s.stride), (slot, None), s.size, count);
+        }
+        self.b.ins().jump(done, &[]);
+        self.enter(done);
+        Ok(())
+    }
+
+    fn carry_at_block_end(
+        &mut self,
+        (begin, end): (Value, Value),
+        next: Value,
+        folds: &[FoldId],
+    ) -> Result<()> {
+        let [carry, done] = [0; 2].map(|_| self.b.create_block());
+        let last = self
+            .b
+            .ins()
+            .icmp(IntCC::SignedGreaterThanOrEqual, next, end);
+        let position = self.b.ins().isub(next, begin);
+        let within = self.b.ins().band_imm_s(position, BLOCK - 1);
+        let full = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
+        let now = self.b.ins().bor(last, full);
+        self.b.ins().brif(now, carry, &[], done, &[]);
+        self.enter(carry);
+        self.carry_lanes(folds)?;
+        self.b.ins().jump(done, &[]);
+        self.enter(done);
+        Ok(())
+    }
+
+    // ---- lanes
+
+    fn current(&self) -> Result<&Lanes> {
+        self.lane_loop.as_ref().ok_or_else(|| bug("no lane loop"))
+    }
+
+    /// The index of lane 0, if a lane loop is open.
+    pub(super) fn lane_index(&self) -> Option<Value> {
+        self.lane_loop.as_ref().map(|l| l.index)
+    }
+
+    /// The index of a lane.
+    pub(super) fn lane_at(&mut self, lane: usize) -> Option<Value> {
+        let index = self.lane_index()?;
+        Some(match lane {
+            0 => index,
+            _ => self.b.ins().iadd_imm_s(index, lane as i64),
+        })
+    }
+
+    /// The index of each lane.
+    pub(super) fn lane_indices(&mut self) -> Result<Val> {
+        let index = self.current()?.index;
+        let first = self.b.ins().splat(types::I64X2, index);
+        let mut out = vec![];
+        for k in 0..self.copies * self.pairs() {
+            let offset = self.ramp(Width::F64X2, 2 * k as u64);
+            let offset = cast(&mut self.b, types::I64X2, offset);
+            out.push(self.b.ins().iadd(first, offset));
+        }
+        Ok(Val::Ints(bundle(&out)?))
+    }
+
+    /// The integers `from, from + 1, ..` in the lanes of a float vector type.
+    fn ramp(&mut self, width: Width, from: u64) -> Value {
+        let mut bytes = vec![];
+        for lane in 0..width.lanes() as u64 {
+            bytes.extend_from_slice(&(from + lane).to_le_bytes()[..16 / width.lanes()]);
+        }
+        let constant = self.b.func.dfg.constants.insert(bytes.into());
+        self.b.ins().vconst(width.vector(), constant)
+    }
+
+    /// Which lanes are elements, as masks of all vectors in flight.
+    pub(super) fn valid_masks(&mut self) -> Result<Bundle> {
+        let (index, end) = (self.current()?.index, self.current()?.end);
+        let left = self.b.ins().isub(end, index);
+        let step = (self.copies * self.width.lanes()) as i64;
+        let step = self.b.ins().iconst(types::I64, step);
+        let left = self.b.ins().smin(left, step);
+        let integer = self.width.integer();
+        let left = match self.width {
+            Width::F32X4 => self.b.ins().ireduce(types::I32, left),
+            Width::F64X2 => left,
+        };
+        let left = self.b.ins().splat(integer, left);
+        let mut out = vec![];
+        for k in 0..self.copies {
+            let lane = self.ramp(self.width, (k * self.width.lanes()) as u64);
+            let lane = cast(&mut self.b, integer, lane);
+            let mask = self.b.ins().icmp(IntCC::SignedGreaterThan, left, lane);
+            out.push(cast(&mut self.b, self.width.vector(), mask));
+        }
+        bundle(&out)
+    }
+
+    /// For each lane an i8: whether it is an element and a condition holds.
+    pub(super) fn alive(&mut self, when: Option<Val>) -> Result<Vec<Value>> {
+        let end = self.current()?.end;
+        let conditions = match when {
+            Some(when) => Some(self.lane_flags(when)?),
+            None => None,
+        };
+        let mut out = vec![];
+        for k in 0..self.copies * self.width.lanes() {
+            let index = self.lane_at(k).ok_or_else(|| bug("no lane loop"))?;
+            let mut alive = self.b.ins().icmp(IntCC::SignedLessThan, index, end);
+            if let Some(c) = &conditions {
+                alive = self.b.ins().band(alive, c[k]);
+            }
+            out.push(alive);
+        }
+        Ok(out)
+    }
+
+    // ---- memory
+
+    /// Where an element lies.
+    pub(super) fn element(
+        &mut self,
+        start: Value,
+        stride: Option<Value>,
+        size: i64,
+        index: Value,
+    ) -> Value {
+        let offset = match (stride, size) {
+            (Some(stride), _) => self.b.ins().imul(index, stride),
+            (None, 1) => index,
+            (None, _) => {
+                let shift = i64::from(size.trailing_zeros());
+                self.b.ins().ishl_imm_u(index, shift)
+            }
+        };
+        self.b.ins().iadd(start, offset)
+    }
+
+    /// Copies `count` (at least 1) elements.
+    pub(super) fn copy(
+        &mut self,
+        (to, to_stride): (Value, Option<Value>),
+        (from, from_stride): (Value, Option<Value>),
+        size: i64,
+        count: Value,
+    ) {
+        let ty = element_type(size);
+        let [step, done] = [0; 2].map(|_| self.b.create_block());
+        let zero = self.b.ins().iconst(types::I64, 0);
+        self.b.ins().jump(step, &[arg(zero), arg(to), arg(from)]);
+        let [k, to, from] = [0; 3].map(|_| self.b.append_block_param(step, types::I64));
+        self.b.switch_to_block(step);
+        let x = self.b.ins().load(ty, memory(), from, 0);
+        self.b.ins().store(memory(), x, to, 0);
+        let k = self.b.ins().iadd_imm_s(k, 1);
+        let advance = |g: &mut Self, p: Value, stride: Option<Value>| match stride {
+            Some(stride) => g.b.ins().iadd(p, stride),
+            None => g.b.ins().iadd_imm_s(p, size),
+        };
+        let to = advance(self, to, to_stride);
+        let from = advance(self, from, from_stride);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, k, count);
+        self.b
+            .ins()
+            .brif(more, step, &[arg(k), arg(to), arg(from)], done, &[]);
+        self.b.seal_block(step);
+        self.enter(done);
+    }
+
+    /// A stack slot for a step's elements.
+    pub(super) fn slot(&mut self, size: i64) -> StackSlot {
+        let bytes = self.copies as i64 * self.width.lanes() as i64 * size;
+        let kind = StackSlotKind::ExplicitSlot;
+        self.b
+            .create_sized_stack_slot(StackSlotData::new(kind, bytes.max(16) as u32, 4))
+    }
+}
+
+/// The int type of an element's bytes.
+pub(super) fn element_type(size: i64) -> Type {
+    match size {
+        1 => types::I8,
+        4 => types::I32,
+        _ => types::I64,
+    }
+}
+
+/// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
+fn vectors_in_flight(body: &[Stmt]) -> usize {
+    match weight(body) {
+        0..=60 => 4,
+        61..=200 => 2,
+        _ => 1,
+    }
+}
+
+/// About how many instructions a body has for each vector.
+fn weight(block: &[Stmt]) -> usize {
+    block
+        .iter()
+        .map(|stmt| match stmt {
+            Stmt::Let(_, expr) => match expr {
+                Expr::Op(op, _) => op_weight(*op),
+                Expr::Divide { .. } => 40,
+                Expr::Load { .. } | Expr::Select(..) => 1,
+                Expr::Finite(_) => 3,
+                Expr::Axis(_) => 2,
+                Expr::Real(_)
+                | Expr::Int(_)
+                | Expr::Bool(_)
+                | Expr::Param(_)
+                | Expr::Size(_)
+                | Expr::Folded(_) => 0,
+            },
+            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => 10 + weight(body),
+            Stmt::Fold { .. } | Stmt::Store { .. } => 1,
+            Stmt::Fill { .. } | Stmt::Sort { .. } | Stmt::Gemm(_) => 1,
+        })
+        .sum()
+}
+
+fn op_weight(op: Op) -> usize {
+    match op {
+        Op::Exp | Op::Expm1 | Op::Sigmoid => 18,
+        Op::Tanh | Op::Log | Op::Log1p | Op::Log2 | Op::Xlogy => 25,
+        Op::Softplus => 30,
+        Op::Pow
+        | Op::Sin
+        | Op::Cos
+        | Op::Tan
+        | Op::Asin
+        | Op::Acos
+        | Op::Atan
+        | Op::Atan2
+        | Op::Sinh
+        | Op::Cosh
+        | Op::Erf
+        | Op::Lgamma
+        | Op::Digamma
+        | Op::Polygamma
+        | Op::LogSumExp => 40,
+        Op::Max | Op::Min | Op::Sign | Op::Clamp => 3,
+        Op::IntDiv | Op::Mod => 40,
+        Op::ToReal | Op::ToInt => 8,
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Neg
+        | Op::Abs
+        | Op::Div
+        | Op::Sqrt
+        | Op::Relu
+        | Op::Floor
+        | Op::Ceil
+        | Op::Round
+        | Op::StopGradient
+        | Op::Eq
+        | Op::Ne
+        | Op::Lt
+        | Op::Le
+        | Op::Gt
+        | Op::Ge
+        | Op::And
+        | Op::Or
+        | Op::Not => 1,
+    }
+}

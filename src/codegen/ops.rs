@@ -1,0 +1,381 @@
+//! The operators on reals and bools.
+
+use super::math::{self, Bundle, Emitter, Function};
+use super::stage::{Gen, Result, arity, bug};
+use super::value::{Val, bundle, cast};
+use super::{Refusal, scalar};
+use crate::ir::{Op, Type};
+use crate::loops::ValueId;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{InstBuilder, types};
+
+impl<'u, 'f> Gen<'u, 'f> {
+    /// `op(operands)`; `result` is the type of what comes out.
+    pub(super) fn op(&mut self, op: Op, operands: &[ValueId], result: Type) -> Result<Val> {
+        arity(op, operands)?;
+        let of = |id: ValueId| {
+            let info = self.unit.loops.values.get(id.0 as usize);
+            info.map(|i| i.ty).ok_or_else(|| bug("an unknown operand"))
+        };
+        match (op, of(operands[operands.len() - 1])?) {
+            (Op::And | Op::Or | Op::Not, _) => self.logic(op, operands),
+            (Op::Eq | Op::Ne, Type::Bool) => self.logic(op, operands),
+            (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, Type::Real) => {
+                self.compare(op, operands)
+            }
+            (Op::ToInt, Type::Real) => self.to_int(operands[0]),
+            (Op::Polygamma, _) => self.polygamma(operands),
+            (_, Type::Int) if result != Type::Real => self.int_op(op, operands),
+            (Op::ToReal, Type::Int) => self.to_real(operands[0]),
+            (_, Type::Real) => {
+                let mut args = vec![];
+                for &o in operands {
+                    args.push(self.real(o)?);
+                }
+                let lanes = args.iter().any(|(_, lanes)| *lanes);
+                let args: Vec<Bundle> = if lanes {
+                    args.into_iter().map(|a| self.spread(a)).collect()
+                } else {
+                    args.into_iter().map(|a| a.0).collect()
+                };
+                let vectors = self.real_op(op, &args)?;
+                Ok(self.real_val(vectors, lanes))
+            }
+            (_, Type::Int | Type::Bool) => {
+                Err(bug(&format!("`{}` of operands of a wrong type", op.name())))
+            }
+        }
+    }
+
+    fn real_op(&mut self, op: Op, args: &[Bundle]) -> Result<Bundle> {
+        let x = args[0];
+        let y = args[args.len().min(2) - 1];
+        let copies = x.copies();
+        if let Some(function) = inlined(op) {
+            let mut e = self.emitter(copies);
+            return Ok(math::emit(&mut e, function, x, y));
+        }
+        let mut e = self.emitter(copies);
+        Ok(match op {
+            Op::Add => e.add(x, y),
+            Op::Sub => e.sub(x, y),
+            Op::Mul => e.mul(x, y),
+            Op::Div => e.div(x, y),
+            Op::Neg => e.neg(x),
+            Op::Abs => e.abs(x),
+            Op::Sign => sign(&mut e, x),
+            Op::Max => max(&mut e, x, y),
+            Op::Min => min(&mut e, x, y),
+            Op::Clamp => clamp(&mut e, x, y, args[2]),
+            Op::Sqrt => e.sqrt(x),
+            Op::Relu => {
+                let zero = e.real(0.0);
+                e.max_or_data(zero, x)
+            }
+            Op::Floor => e.floor(x),
+            Op::Ceil => e.ceil(x),
+            Op::Round => e.round(x),
+            Op::StopGradient => x,
+            Op::Pow
+            | Op::Exp
+            | Op::Expm1
+            | Op::Log
+            | Op::Log1p
+            | Op::Log2
+            | Op::Sin
+            | Op::Cos
+            | Op::Tan
+            | Op::Asin
+            | Op::Acos
+            | Op::Atan
+            | Op::Atan2
+            | Op::Sinh
+            | Op::Cosh
+            | Op::Tanh
+            | Op::Sigmoid
+            | Op::Softplus
+            | Op::Erf
+            | Op::Lgamma
+            | Op::Digamma
+            | Op::Xlogy => {
+                let function =
+                    scalar::of(op).ok_or_else(|| Refusal::NotYet(format!("`{}`", op.name())))?;
+                return self.call(function, args);
+            }
+            Op::IntDiv
+            | Op::Mod
+            | Op::Polygamma
+            | Op::LogSumExp
+            | Op::ToReal
+            | Op::ToInt
+            | Op::Eq
+            | Op::Ne
+            | Op::Lt
+            | Op::Le
+            | Op::Gt
+            | Op::Ge
+            | Op::And
+            | Op::Or
+            | Op::Not => {
+                return Err(bug(&format!("`{}` is no operator on reals", op.name())));
+            }
+        })
+    }
+
+    /// Lane by lane through a function of f64.
+    pub(super) fn call(&mut self, function: scalar::Function, args: &[Bundle]) -> Result<Bundle> {
+        let f = scalar::import(&mut self.b, self.unit.isa, function);
+        let lanes: Vec<_> = args.iter().map(|a| self.to_lanes(*a)).collect();
+        let mut out = vec![];
+        for k in 0..lanes[0].len() {
+            let mut actual = vec![];
+            for (j, arg) in lanes.iter().enumerate() {
+                let x = arg[k];
+                actual.push(match self.b.func.dfg.value_type(x) {
+                    types::F32 => self.b.ins().fpromote(types::F64, x),
+                    types::I64 if !function.int_first || j > 0 => {
+                        self.b.ins().fcvt_from_sint(types::F64, x)
+                    }
+                    _ => x,
+                });
+            }
+            let call = self.b.ins().call(f, &actual);
+            let result = self.b.inst_results(call)[0];
+            out.push(match self.width.lanes() {
+                4 => self.b.ins().fdemote(types::F32, result),
+                _ => result,
+            });
+        }
+        self.from_lanes(self.width.vector(), &out)
+    }
+
+    /// The order is an int, the argument a real.
+    fn polygamma(&mut self, operands: &[ValueId]) -> Result<Val> {
+        let order = self.val(operands[0])?;
+        let x = self.real(operands[1])?;
+        let lanes = order.lanes() || x.1;
+        let function =
+            scalar::of(Op::Polygamma).ok_or_else(|| Refusal::NotYet("`polygamma`".into()))?;
+        let (order, x) = if lanes {
+            (self.ints_of(order)?, self.spread(x))
+        } else {
+            let Val::Int(n) = order else {
+                return Err(bug("the order of a polygamma is an int"));
+            };
+            let n = self.b.ins().splat(types::I64X2, n);
+            (Bundle::repeat(n, self.pairs()), x.0)
+        };
+        let vectors = self.call(function, &[order, x])?;
+        Ok(self.real_val(vectors, lanes))
+    }
+
+    fn compare(&mut self, op: Op, operands: &[ValueId]) -> Result<Val> {
+        let (x, y) = (self.real(operands[0])?, self.real(operands[1])?);
+        let lanes = x.1 || y.1;
+        let (x, y) = if lanes {
+            (self.spread(x), self.spread(y))
+        } else {
+            (x.0, y.0)
+        };
+        let (_, cc) = conditions(op)?;
+        let vectors = self.emitter(x.copies()).compare(cc, x, y);
+        Ok(Val::Mask { vectors, lanes })
+    }
+
+    fn logic(&mut self, op: Op, operands: &[ValueId]) -> Result<Val> {
+        let mut vals = vec![];
+        for &o in operands {
+            vals.push(self.val(o)?);
+        }
+        if vals.iter().all(|v| matches!(v, Val::Flag(_))) {
+            let x = self.flag_of(vals[0])?;
+            let y = self.flag_of(vals[vals.len() - 1])?;
+            return Ok(Val::Flag(match op {
+                Op::And => self.b.ins().band(x, y),
+                Op::Or => self.b.ins().bor(x, y),
+                Op::Not => self.b.ins().icmp_imm_s(IntCC::Equal, x, 0),
+                Op::Eq => self.b.ins().icmp(IntCC::Equal, x, y),
+                _ => self.b.ins().icmp(IntCC::NotEqual, x, y),
+            }));
+        }
+        let lanes = vals.iter().any(Val::lanes);
+        let mut masks = vec![];
+        for v in vals {
+            let mask = self.mask_of(v)?;
+            masks.push(if lanes { self.spread(mask) } else { mask.0 });
+        }
+        let (x, y) = (masks[0], masks[masks.len() - 1]);
+        let mut e = self.emitter(x.copies());
+        let vectors = match op {
+            Op::And => e.and(x, y),
+            Op::Or => e.or(x, y),
+            Op::Ne => e.xor(x, y),
+            Op::Not => {
+                let all = e.bits(u64::MAX);
+                e.xor(x, all)
+            }
+            _ => {
+                let differ = e.xor(x, y);
+                let all = e.bits(u64::MAX);
+                e.xor(differ, all)
+            }
+        };
+        Ok(Val::Mask { vectors, lanes })
+    }
+
+    /// `if c then a else b`, both evaluated.
+    pub(super) fn select(&mut self, c: ValueId, a: ValueId, b: ValueId, ty: Type) -> Result<Val> {
+        let (c, a, b) = (self.val(c)?, self.val(a)?, self.val(b)?);
+        let lanes = c.lanes() || a.lanes() || b.lanes();
+        match ty {
+            Type::Real => {
+                let (c, a, b) = (
+                    self.mask_of(c)?,
+                    self.at_width(a, self.width)?,
+                    self.at_width(b, self.width)?,
+                );
+                let [c, a, b] = [c, a, b].map(|v| if lanes { self.spread(v) } else { v.0 });
+                let vectors = self.emitter(c.copies()).select(c, a, b);
+                Ok(self.real_val(vectors, lanes))
+            }
+            Type::Bool => {
+                let (c, a, b) = (self.mask_of(c)?, self.mask_of(a)?, self.mask_of(b)?);
+                let [c, a, b] = [c, a, b].map(|v| if lanes { self.spread(v) } else { v.0 });
+                let vectors = self.emitter(c.copies()).select(c, a, b);
+                Ok(Val::Mask { vectors, lanes })
+            }
+            Type::Int if lanes => {
+                let c = self.mask_of(c)?;
+                let c = self.spread(c);
+                let c = self.wide_masks(c)?;
+                let (a, b) = (self.ints_of(a)?, self.ints_of(b)?);
+                let mut out = vec![];
+                for ((&c, &a), &b) in c.values().iter().zip(a.values()).zip(b.values()) {
+                    let c = cast(&mut self.b, types::I64X2, c);
+                    out.push(self.b.ins().bitselect(c, a, b));
+                }
+                Ok(Val::Ints(bundle(&out)?))
+            }
+            Type::Int => {
+                let c = self.flag_of(c)?;
+                match (a, b) {
+                    (Val::Int(a), Val::Int(b)) => Ok(Val::Int(self.b.ins().select(c, a, b))),
+                    _ => Err(bug("an int was expected")),
+                }
+            }
+        }
+    }
+
+    /// 0 for an infinite operand.
+    pub(super) fn finite(&mut self, x: ValueId) -> Result<Val> {
+        let (x, lanes) = self.real(x)?;
+        let mut e = self.emitter(x.copies());
+        let size = e.abs(x);
+        let infinity = e.real(f64::INFINITY);
+        let infinite = e.compare(FloatCC::Equal, size, infinity);
+        let zero = e.real(0.0);
+        let vectors = e.select(infinite, zero, x);
+        Ok(self.real_val(vectors, lanes))
+    }
+}
+
+/// The comparison of ints and of reals: with NaN only `!=` holds.
+pub(super) fn conditions(op: Op) -> Result<(IntCC, FloatCC)> {
+    Ok(match op {
+        Op::Eq => (IntCC::Equal, FloatCC::Equal),
+        Op::Ne => (IntCC::NotEqual, FloatCC::NotEqual),
+        Op::Lt => (IntCC::SignedLessThan, FloatCC::LessThan),
+        Op::Le => (IntCC::SignedLessThanOrEqual, FloatCC::LessThanOrEqual),
+        Op::Gt => (IntCC::SignedGreaterThan, FloatCC::GreaterThan),
+        Op::Ge => (IntCC::SignedGreaterThanOrEqual, FloatCC::GreaterThanOrEqual),
+        _ => return Err(bug("no comparison")),
+    })
+}
+
+/// The larger; NaN if either is.
+pub(super) fn max(e: &mut Emitter, x: Bundle, y: Bundle) -> Bundle {
+    let larger = e.max_or_data(x, y);
+    e.keep_nan(x, larger)
+}
+
+/// The smaller; NaN if either is.
+pub(super) fn min(e: &mut Emitter, x: Bundle, y: Bundle) -> Bundle {
+    let smaller = e.min_or_data(x, y);
+    e.keep_nan(x, smaller)
+}
+
+/// `low` below it, else `high` above that, else x; so NaN passes.
+fn clamp(e: &mut Emitter, x: Bundle, low: Bundle, high: Bundle) -> Bundle {
+    let above = e.compare(FloatCC::GreaterThan, x, high);
+    let out = e.select(above, high, x);
+    let below = e.compare(FloatCC::LessThan, x, low);
+    e.select(below, low, out)
+}
+
+/// -1, 0 or 1; NaN stays.
+fn sign(e: &mut Emitter, x: Bundle) -> Bundle {
+    let (zero, one, minus) = (e.real(0.0), e.real(1.0), e.real(-1.0));
+    let positive = e.compare(FloatCC::GreaterThan, x, zero);
+    let out = e.select(positive, one, x);
+    let negative = e.compare(FloatCC::LessThan, x, zero);
+    e.select(negative, minus, out)
+}
+
+/// The operators that exist as vector code.
+fn inlined(op: Op) -> Option<Function> {
+    Some(match op {
+        Op::Exp => Function::Exp,
+        Op::Expm1 => Function::Expm1,
+        Op::Log => Function::Log,
+        Op::Log1p => Function::Log1p,
+        Op::Log2 => Function::Log2,
+        Op::Tanh => Function::Tanh,
+        Op::Sigmoid => Function::Sigmoid,
+        Op::Softplus => Function::Softplus,
+        Op::Xlogy => Function::Xlogy,
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Neg
+        | Op::Abs
+        | Op::Sign
+        | Op::Max
+        | Op::Min
+        | Op::Clamp
+        | Op::IntDiv
+        | Op::Mod
+        | Op::Div
+        | Op::Pow
+        | Op::Sqrt
+        | Op::Sin
+        | Op::Cos
+        | Op::Tan
+        | Op::Asin
+        | Op::Acos
+        | Op::Atan
+        | Op::Atan2
+        | Op::Sinh
+        | Op::Cosh
+        | Op::Relu
+        | Op::Floor
+        | Op::Ceil
+        | Op::Round
+        | Op::Erf
+        | Op::Lgamma
+        | Op::Digamma
+        | Op::Polygamma
+        | Op::LogSumExp
+        | Op::StopGradient
+        | Op::ToReal
+        | Op::ToInt
+        | Op::Eq
+        | Op::Ne
+        | Op::Lt
+        | Op::Le
+        | Op::Gt
+        | Op::Ge
+        | Op::And
+        | Op::Or
+        | Op::Not => return None,
+    })
+}

@@ -1,0 +1,564 @@
+//! One stage as a function: blocks, statements, loops.
+
+use super::folds::Accumulator;
+use super::lanes::Lanes;
+use super::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, Layout, PLACES};
+use super::math::{MathContext, Width};
+use super::value::Val;
+use super::{Check, CheckKind, Dtype, Refusal};
+use crate::ast::Span;
+use crate::ir::{Op, Type};
+use crate::loops::{
+    Direction, Expr, ExtentIndex, FoldId, Index, LoopAxisId, Loops, Stage, Stmt, ValueId,
+};
+use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{
+    AbiParam, Block, BlockArg, Function, Inst, InstBuilder, MemFlagsData, Signature, Value, types,
+};
+use cranelift_codegen::isa::TargetIsa;
+use rustc_hash::FxHashMap;
+
+pub(super) type Result<T> = std::result::Result<T, Refusal>;
+
+/// Loops that make no sense: the scheduler's mistake or ours.
+pub(super) fn bug(what: &str) -> Refusal {
+    Refusal::Bug(format!("code generation: {what}"))
+}
+
+/// What the stages of one kernel have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Unit<'u> {
+    pub loops: &'u Loops,
+    pub dtype: Dtype,
+    pub isa: &'u dyn TargetIsa,
+    pub layout: &'u Layout,
+}
+
+/// Where constants of vectors are made: before the innermost lane loop, once, or where they are used.
+pub(super) struct Constants {
+    fma: bool,
+    /// The jump into the lane loop.
+    anchor: Option<Inst>,
+    held: FxHashMap<(Width, u64), Value>,
+}
+
+impl MathContext for Constants {
+    fn has_fma(&self) -> bool {
+        self.fma
+    }
+
+    fn constant(&mut self, b: &mut FunctionBuilder, width: Width, bits: u64) -> Value {
+        let Some(anchor) = self.anchor else {
+            return width.splat(b, bits);
+        };
+        *self.held.entry((width, bits)).or_insert_with(|| {
+            let bytes = width.splat_bytes(bits);
+            let constant = b.func.dfg.constants.insert(bytes.as_slice().into());
+            FuncCursor::new(b.func)
+                .at_inst(anchor)
+                .ins()
+                .vconst(width.vector(), constant)
+        })
+    }
+}
+
+impl Constants {
+    /// Constants from now on are made before `anchor`; without one, where they are used.
+    pub(super) fn hold_before(&mut self, anchor: Option<Inst>) {
+        self.anchor = anchor;
+        self.held.clear();
+    }
+}
+
+/// What runs over an axis at the moment.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// A loop with one value at a time.
+    One(Value),
+    /// The lane loop.
+    Lanes,
+}
+
+/// Code generation of one stage.
+pub(super) struct Gen<'u, 'f> {
+    pub(super) b: FunctionBuilder<'f>,
+    pub(super) unit: Unit<'u>,
+    pub(super) constants: Constants,
+    /// The vectors that reals are in: of the dtype, in a `Once` stage of f64.
+    pub(super) width: Width,
+    /// How many vectors are in flight: 1 outside of lane loops.
+    pub(super) copies: usize,
+    pub(super) values: Vec<Option<Val>>,
+    pub(super) folds: FxHashMap<FoldId, Accumulator>,
+    /// The open loops, outermost first.
+    pub(super) places: Vec<(LoopAxisId, Place)>,
+    pub(super) lane_loop: Option<Lanes>,
+    /// The address of the cells.
+    pub(super) context: Value,
+    /// The jump out of the entry block: what is needed everywhere is made before it.
+    entry: Inst,
+    cells: FxHashMap<usize, Value>,
+    /// The axis that the stage runs over in chunks, and the chunk.
+    chunk: Option<(LoopAxisId, Value, Value)>,
+    checks: &'u mut Vec<Check>,
+}
+
+/// Builds the function of a stage.
+pub(super) fn build(
+    unit: Unit,
+    stage: &Stage,
+    func: &mut Function,
+    frontend: &mut FunctionBuilderContext,
+    checks: &mut Vec<Check>,
+) -> Result<()> {
+    func.signature = signature(unit.isa);
+    let mut b = FunctionBuilder::new(func, frontend);
+    let start = b.create_block();
+    b.append_block_params_for_function_params(start);
+    b.switch_to_block(start);
+    b.seal_block(start);
+    let [context, begin, end] = *b.block_params(start) else {
+        return Err(bug("the function has three parameters"));
+    };
+    let main = b.create_block();
+    let entry = b.ins().jump(main, &[]);
+    b.switch_to_block(main);
+    b.seal_block(main);
+    let (body, width, chunk) = match (stage, unit.dtype) {
+        (Stage::Rows { axis, body, .. }, Dtype::F32) => {
+            (body, Width::F32X4, Some((*axis, begin, end)))
+        }
+        (Stage::Rows { axis, body, .. }, Dtype::F64) => {
+            (body, Width::F64X2, Some((*axis, begin, end)))
+        }
+        (Stage::Once(body), _) => (body, Width::F64X2, None),
+        (Stage::Gemm(_), _) => return Err(bug("a matrix product has no code")),
+    };
+    let mut g = Gen {
+        b,
+        constants: Constants {
+            fma: unit.isa.has_native_fma(),
+            anchor: None,
+            held: FxHashMap::default(),
+        },
+        width,
+        copies: 1,
+        values: vec![None; unit.loops.values.len()],
+        folds: FxHashMap::default(),
+        places: vec![],
+        lane_loop: None,
+        context,
+        entry,
+        cells: FxHashMap::default(),
+        chunk,
+        checks,
+        unit,
+    };
+    g.block(body)?;
+    let zero = g.b.ins().iconst(types::I64, 0);
+    g.b.ins().return_(&[zero]);
+    g.b.finalize(unit.isa.frontend_config());
+    Ok(())
+}
+
+/// `(context, begin, end) -> status`.
+pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
+    let mut signature = Signature::new(isa.default_call_conv());
+    for _ in 0..3 {
+        signature.params.push(AbiParam::new(types::I64));
+    }
+    signature.returns.push(AbiParam::new(types::I64));
+    signature
+}
+
+pub(super) fn memory() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
+}
+
+impl<'u, 'f> Gen<'u, 'f> {
+    // ---- statements
+
+    pub(super) fn block(&mut self, block: &[Stmt]) -> Result<()> {
+        block.iter().try_for_each(|stmt| self.statement(stmt))
+    }
+
+    fn statement(&mut self, stmt: &Stmt) -> Result<()> {
+        match stmt {
+            Stmt::Let(id, expr) => {
+                let val = self.expr(*id, expr)?;
+                *self
+                    .values
+                    .get_mut(id.0 as usize)
+                    .ok_or_else(|| bug("a Let of an unknown value"))? = Some(val);
+                Ok(())
+            }
+            Stmt::Loop {
+                axis,
+                direction,
+                lanes,
+                folds,
+                body,
+            } => {
+                if *lanes {
+                    self.lanes(*axis, folds, body)
+                } else {
+                    self.counted(*axis, *direction, folds, body)
+                }
+            }
+            Stmt::Fold { id, value, guard } => self.fold(*id, *value, *guard),
+            Stmt::Store {
+                to,
+                at,
+                how,
+                value,
+                guard,
+            } => self.store(*to, at, *how, *value, *guard),
+            Stmt::Fill { to, at, with } => self.fill(*to, at, *with),
+            Stmt::If { when, then } => self.branch(*when, then),
+            Stmt::Sort { .. } => Err(Refusal::NotYet("sorting".into())),
+            Stmt::Gemm(_) => Err(Refusal::NotYet(
+                "a contraction over a shared axis (matrix product)".into(),
+            )),
+        }
+    }
+
+    fn branch(&mut self, when: ValueId, then: &[Stmt]) -> Result<()> {
+        let flag = self.flag(when)?;
+        let (taken, after) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(flag, taken, &[], after, &[]);
+        self.enter(taken);
+        let top = self
+            .lane_loop
+            .as_mut()
+            .map(|l| std::mem::replace(&mut l.top, false));
+        self.block(then)?;
+        if let (Some(lanes), Some(top)) = (&mut self.lane_loop, top) {
+            lanes.top = top;
+        }
+        self.b.ins().jump(after, &[]);
+        self.enter(after);
+        Ok(())
+    }
+
+    /// A loop of one element at a time.
+    fn counted(
+        &mut self,
+        axis: LoopAxisId,
+        direction: Direction,
+        folds: &[FoldId],
+        body: &[Stmt],
+    ) -> Result<()> {
+        let (low, high) = self.range(axis);
+        let index = self.b.declare_var(types::I64);
+        let first = match direction {
+            Direction::Up => low,
+            Direction::Down => high,
+        };
+        self.b.def_var(index, first);
+        for &f in folds {
+            self.declare_fold(f)?;
+        }
+        let [head, inside, after] = [0; 3].map(|_| self.b.create_block());
+        self.b.ins().jump(head, &[]);
+        self.b.switch_to_block(head);
+        let at = self.b.use_var(index);
+        let (cc, last) = match direction {
+            Direction::Up => (IntCC::SignedLessThan, high),
+            Direction::Down => (IntCC::SignedGreaterThan, low),
+        };
+        let more = self.b.ins().icmp(cc, at, last);
+        self.b.ins().brif(more, inside, &[], after, &[]);
+        self.enter(inside);
+        let at = match direction {
+            Direction::Up => at,
+            Direction::Down => self.b.ins().iadd_imm_s(at, -1),
+        };
+        self.places.push((axis, Place::One(at)));
+        let top = self
+            .lane_loop
+            .as_mut()
+            .map(|l| std::mem::replace(&mut l.top, false));
+        self.block(body)?;
+        if let (Some(lanes), Some(top)) = (&mut self.lane_loop, top) {
+            lanes.top = top;
+        }
+        for &f in folds {
+            self.count_fold(f)?;
+        }
+        self.places.pop();
+        let next = match direction {
+            Direction::Up => self.b.ins().iadd_imm_s(at, 1),
+            Direction::Down => at,
+        };
+        self.b.def_var(index, next);
+        self.b.ins().jump(head, &[]);
+        self.b.seal_block(head);
+        self.enter(after);
+        folds.iter().try_for_each(|&f| self.finish_fold(f))
+    }
+
+    /// First and one past the last value of an axis: those of the chunk for the axis the stage runs over.
+    pub(super) fn range(&mut self, axis: LoopAxisId) -> (Value, Value) {
+        let open = self.places.iter().any(|(a, _)| *a == axis);
+        match self.chunk {
+            Some((rows, begin, end)) if rows == axis && !open => (begin, end),
+            _ => {
+                let low = self.b.ins().iconst(types::I64, 0);
+                let extent = self.unit.loops.axes[axis.0 as usize].extent;
+                (low, self.extent(extent))
+            }
+        }
+    }
+
+    // ---- expressions
+
+    fn expr(&mut self, id: ValueId, expr: &Expr) -> Result<Val> {
+        let info = self
+            .unit
+            .loops
+            .values
+            .get(id.0 as usize)
+            .ok_or_else(|| bug("a Let of an unknown value"))?;
+        match expr {
+            Expr::Real(x) => Ok(self.real_const(*x)),
+            Expr::Int(n) => Ok(Val::Int(self.b.ins().iconst(types::I64, *n))),
+            Expr::Bool(x) => Ok(Val::Flag(self.b.ins().iconst(types::I8, i64::from(*x)))),
+            Expr::Param(p) => self.param(*p),
+            Expr::Size(e) => Ok(Val::Int(self.extent(*e))),
+            Expr::Axis(a) => self.axis_value(*a),
+            Expr::Load {
+                from,
+                at,
+                when,
+                or,
+                checked,
+            } => self.load(super::access::Read {
+                from: *from,
+                at,
+                when: *when,
+                or: *or,
+                checked: *checked,
+                span: info.span,
+            }),
+            Expr::Op(op, operands) => self.op(*op, operands, info.ty),
+            Expr::Divide { op, a, b, when } => self.divide(*op, *a, *b, *when, info.span),
+            Expr::Select(c, a, b) => self.select(*c, *a, *b, info.ty),
+            Expr::Finite(x) => self.finite(*x),
+            Expr::Folded(f) => self.folded(*f, info.span),
+        }
+    }
+
+    fn param(&mut self, index: u32) -> Result<Val> {
+        let ty = self
+            .unit
+            .loops
+            .params
+            .get(index as usize)
+            .ok_or_else(|| bug("an unknown hyperparameter"))?
+            .ty;
+        let cell = self.unit.layout.param(index);
+        match ty {
+            Type::Int => Ok(Val::Int(self.cell(cell))),
+            Type::Real => {
+                let offset = 8 * cell as i32;
+                let x = self
+                    .b
+                    .ins()
+                    .load(types::F64, memory(), self.context, offset);
+                self.splat(x)
+            }
+            Type::Bool => {
+                let x = self.cell(cell);
+                Ok(Val::Flag(self.b.ins().icmp_imm_s(IntCC::NotEqual, x, 0)))
+            }
+        }
+    }
+
+    pub(super) fn place(&self, axis: LoopAxisId) -> Result<Place> {
+        self.places
+            .iter()
+            .rev()
+            .find(|(a, _)| *a == axis)
+            .map(|(_, p)| *p)
+            .ok_or_else(|| bug("an axis that no loop runs over"))
+    }
+
+    fn axis_value(&mut self, axis: LoopAxisId) -> Result<Val> {
+        match self.place(axis)? {
+            Place::One(v) => Ok(Val::Int(v)),
+            Place::Lanes => self.lane_indices(),
+        }
+    }
+
+    // ---- blocks and cells
+
+    pub(super) fn enter(&mut self, block: Block) {
+        self.b.switch_to_block(block);
+        self.b.seal_block(block);
+    }
+
+    /// Something every place of the function can use, made in the entry block.
+    pub(super) fn at_entry(&mut self, make: impl FnOnce(&mut FuncCursor) -> Value) -> Value {
+        let mut cursor = FuncCursor::new(self.b.func).at_inst(self.entry);
+        make(&mut cursor)
+    }
+
+    /// What a cell of the context holds, loaded once.
+    pub(super) fn cell(&mut self, cell: usize) -> Value {
+        if let Some(&v) = self.cells.get(&cell) {
+            return v;
+        }
+        let context = self.context;
+        let v = self.at_entry(|c| c.ins().load(types::I64, memory(), context, 8 * cell as i32));
+        self.cells.insert(cell, v);
+        v
+    }
+
+    /// The address of a cell of the context.
+    pub(super) fn cell_address(&mut self, cell: usize) -> Value {
+        self.b.ins().iadd_imm_s(self.context, 8 * cell as i64)
+    }
+
+    pub(super) fn extent(&mut self, extent: ExtentIndex) -> Value {
+        self.cell(self.unit.layout.extent(extent))
+    }
+
+    pub(super) fn variable(&mut self, initial: Value) -> Variable {
+        let ty = self.b.func.dfg.value_type(initial);
+        let variable = self.b.declare_var(ty);
+        self.b.def_var(variable, initial);
+        variable
+    }
+
+    // ---- checks
+
+    /// Ends the call where `fine` is 0; `position` and `index` go into the message, `lane` is the element of the lane
+    /// loop that it happened at.
+    pub(super) fn check(
+        &mut self,
+        fine: Value,
+        check: usize,
+        (position, index): (usize, Value),
+        lane: Option<Value>,
+    ) -> Result<()> {
+        let (bad, good) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(bad);
+        self.b.ins().brif(fine, good, &[], bad, &[]);
+        self.enter(bad);
+        let position = self.b.ins().iconst(types::I64, position as i64);
+        self.put(ERROR_POSITION, position);
+        self.put(ERROR_INDEX, index);
+        for (k, (_, place)) in self.places.clone().into_iter().take(PLACES).enumerate() {
+            let at = match place {
+                Place::One(v) => v,
+                Place::Lanes => lane.ok_or_else(|| bug("a check without its lane"))?,
+            };
+            self.put(ERROR_PLACE + k, at);
+        }
+        let status = self.b.ins().iconst(types::I64, check as i64 + 1);
+        self.b.ins().return_(&[status]);
+        self.enter(good);
+        Ok(())
+    }
+
+    fn put(&mut self, cell: usize, value: Value) {
+        self.b
+            .ins()
+            .store(memory(), value, self.context, 8 * cell as i32);
+    }
+
+    /// A new check, by number.
+    pub(super) fn new_check(&mut self, kind: CheckKind, span: Option<Span>) -> usize {
+        let axes = self
+            .places
+            .iter()
+            .take(PLACES)
+            .map(|(a, _)| self.unit.loops.axes[a.0 as usize].name.clone())
+            .collect();
+        self.checks.push(Check { kind, span, axes });
+        self.checks.len() - 1
+    }
+}
+
+/// Whether an operand list fits an operator, so that code generation may index it.
+pub(super) fn arity(op: Op, operands: &[ValueId]) -> Result<()> {
+    let wanted = match op {
+        Op::Clamp => 3,
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Max
+        | Op::Min
+        | Op::IntDiv
+        | Op::Mod
+        | Op::Div
+        | Op::Pow
+        | Op::Atan2
+        | Op::Polygamma
+        | Op::Xlogy
+        | Op::LogSumExp
+        | Op::Eq
+        | Op::Ne
+        | Op::Lt
+        | Op::Le
+        | Op::Gt
+        | Op::Ge
+        | Op::And
+        | Op::Or => 2,
+        Op::Neg
+        | Op::Abs
+        | Op::Sign
+        | Op::Sqrt
+        | Op::Exp
+        | Op::Expm1
+        | Op::Log
+        | Op::Log1p
+        | Op::Log2
+        | Op::Sin
+        | Op::Cos
+        | Op::Tan
+        | Op::Asin
+        | Op::Acos
+        | Op::Atan
+        | Op::Sinh
+        | Op::Cosh
+        | Op::Tanh
+        | Op::Sigmoid
+        | Op::Softplus
+        | Op::Relu
+        | Op::Floor
+        | Op::Ceil
+        | Op::Round
+        | Op::Erf
+        | Op::Lgamma
+        | Op::Digamma
+        | Op::StopGradient
+        | Op::ToReal
+        | Op::ToInt
+        | Op::Not => 1,
+    };
+    if operands.len() == wanted {
+        Ok(())
+    } else {
+        Err(bug(&format!(
+            "`{}` has {} operands",
+            op.name(),
+            operands.len()
+        )))
+    }
+}
+
+/// The axes that an index list runs over.
+pub(super) fn uses_axis(at: &[Index], axis: LoopAxisId) -> bool {
+    at.iter().any(|i| match i {
+        Index::Axis(a) | Index::Shift(a, _) => *a == axis,
+        Index::Const(_) | Index::Value(_) => false,
+    })
+}
+
+/// An argument of a jump.
+pub(super) fn arg(v: Value) -> BlockArg {
+    BlockArg::Value(v)
+}

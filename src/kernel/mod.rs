@@ -1,0 +1,219 @@
+//! The callable kernel.
+//!
+//! A [`Kernel`] owns its machine code. A call checks everything it is given (names, types, shapes, hyperparameters, the
+//! size and place of outputs) and then runs the stages of the loops: a stage over rows chunk by chunk, the chunks'
+//! totals merged in their order. Scratch memory is a [`Workspace`], the caller's or the thread's.
+
+mod bind;
+mod code;
+mod run;
+
+use crate::codegen::{Dtype, Refusal};
+use crate::diagnostic::Diagnostic;
+use crate::loops::Loops;
+use code::Code;
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+/// The elements of an input, contiguous, the last axis fastest.
+#[derive(Debug, Clone, Copy)]
+pub enum Data<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+    I64(&'a [i64]),
+    Bool(&'a [bool]),
+}
+
+/// One input of a call: its name in the loss, elements and shape.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    pub name: &'a str,
+    pub data: Data<'a>,
+    pub shape: &'a [usize],
+}
+
+/// Where a gradient goes: as many elements as its input has.
+#[derive(Debug)]
+pub enum DataMut<'a> {
+    F32(&'a mut [f32]),
+    F64(&'a mut [f64]),
+}
+
+/// One output of a call: the name of the input that it is the gradient of.
+#[derive(Debug)]
+pub struct Gradient<'a> {
+    pub name: &'a str,
+    pub data: DataMut<'a>,
+}
+
+/// Memory that calls use and leave behind for the next one. It grows to what the largest call needs.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    /// What the code reads: addresses, extents, hyperparameters.
+    cells: Vec<u64>,
+    /// The buffers of the kernel's own.
+    scratch: Vec<u64>,
+    /// Where gradients go that nobody asked for.
+    unwanted: Vec<u64>,
+}
+
+thread_local! {
+    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+}
+
+/// A compiled loss: callable from many threads at once, for any shapes that fit its signature.
+pub struct Kernel {
+    full: Code,
+    value_loops: Option<Loops>,
+    value: OnceLock<Result<Code, Refusal>>,
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Kernel({}, {}, {} stages)",
+            self.full.loops.name,
+            self.full.dtype.name(),
+            self.full.stages.len()
+        )
+    }
+}
+
+impl Kernel {
+    /// Compiles the loops of value and gradients for this machine. `value_only` are loops of the same loss without
+    /// gradients; they are compiled when the value alone is first asked for.
+    ///
+    /// # Errors
+    /// What does not compile yet, by name.
+    pub fn new(loops: Loops, value_only: Option<Loops>, dtype: Dtype) -> Result<Kernel, Refusal> {
+        Ok(Kernel {
+            full: Code::new(loops, dtype)?,
+            value_loops: value_only,
+            value: OnceLock::new(),
+        })
+    }
+
+    /// What it computes in.
+    pub fn dtype(&self) -> Dtype {
+        self.full.dtype
+    }
+
+    /// Bytes of machine code.
+    pub fn code_size(&self) -> usize {
+        self.full.bytes
+    }
+
+    /// The loops it was made of.
+    pub fn loops(&self) -> &Loops {
+        &self.full.loops
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// Inputs or hyperparameters that do not fit; an index out of range, a division of an int by 0.
+    pub fn value(&self, inputs: &[Input], params: &[(&str, f64)]) -> Result<f64, Diagnostic> {
+        with_workspace(|work| self.value_in(work, inputs, params))
+    }
+
+    /// The value, and the gradients into the caller's memory: one [`Gradient`] for each that the kernel was made for.
+    ///
+    /// # Errors
+    /// As [`Kernel::value`]; also where a gradient's place does not fit or overlaps an input. What an erroneous call
+    /// leaves in the gradients is unspecified.
+    pub fn value_and_grad(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        gradients: &mut [Gradient],
+    ) -> Result<f64, Diagnostic> {
+        with_workspace(|work| self.value_and_grad_in(work, inputs, params, gradients))
+    }
+
+    /// [`Kernel::value`] with a workspace of the caller's.
+    ///
+    /// # Errors
+    /// As [`Kernel::value`].
+    pub fn value_in(
+        &self,
+        work: &mut Workspace,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+    ) -> Result<f64, Diagnostic> {
+        let Some(loops) = &self.value_loops else {
+            return self.value_of_full(work, inputs, params);
+        };
+        let make = || Code::new(loops.clone(), self.full.dtype);
+        match self.value.get_or_init(make) {
+            Ok(code) => call(code, work, inputs, params, &mut []),
+            Err(_) => self.value_of_full(work, inputs, params),
+        }
+    }
+
+    /// [`Kernel::value_and_grad`] with a workspace of the caller's.
+    ///
+    /// # Errors
+    /// As [`Kernel::value_and_grad`].
+    pub fn value_and_grad_in(
+        &self,
+        work: &mut Workspace,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        gradients: &mut [Gradient],
+    ) -> Result<f64, Diagnostic> {
+        call(&self.full, work, inputs, params, gradients)
+    }
+
+    /// Without loops for the value alone the gradients are computed, too, and forgotten.
+    fn value_of_full(
+        &self,
+        work: &mut Workspace,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+    ) -> Result<f64, Diagnostic> {
+        self.full.bind(inputs, params, work)?;
+        self.full.bind_unwanted(work)?;
+        self.full.place_buffers(work)?;
+        self.full.run(work)?;
+        Ok(self.full.value(work))
+    }
+
+    /// An axis of the loss that has no elements in this call, if there is one: then sums are 0 and means NaN, which is
+    /// no error, but seldom meant.
+    ///
+    /// # Errors
+    /// Inputs or hyperparameters that do not fit.
+    pub fn empty_axis(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+    ) -> Result<Option<String>, Diagnostic> {
+        with_workspace(|work| {
+            self.full.bind(inputs, params, work)?;
+            Ok(self.full.empty_axis(work))
+        })
+    }
+}
+
+fn call(
+    code: &Code,
+    work: &mut Workspace,
+    inputs: &[Input],
+    params: &[(&str, f64)],
+    gradients: &mut [Gradient],
+) -> Result<f64, Diagnostic> {
+    code.bind(inputs, params, work)?;
+    code.bind_gradients(inputs, gradients, work)?;
+    code.place_buffers(work)?;
+    code.run(work)?;
+    Ok(code.value(work))
+}
+
+/// The thread's workspace, or a new one where a call is made within a call.
+fn with_workspace<T>(f: impl FnOnce(&mut Workspace) -> T) -> T {
+    WORKSPACE.with(|w| match w.try_borrow_mut() {
+        Ok(mut w) => f(&mut w),
+        Err(_) => f(&mut Workspace::default()),
+    })
+}
