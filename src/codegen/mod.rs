@@ -17,7 +17,6 @@ mod lanes;
 pub mod layout;
 pub mod math;
 mod ops;
-pub mod scalar;
 mod stage;
 mod value;
 
@@ -190,4 +189,14 @@ fn head(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> String {
         isa.triple(),
         loops.stages.len(),
     )
+}
+
+/// The functions that code may call: name and address, in the order of their numbers in the code.
+pub(crate) fn symbols() -> impl Iterator<Item = (&'static str, *const u8)> {
+    stage::symbols().iter().map(|(name, a)| (*name, a.0))
+}
+
+/// Their signature.
+pub(crate) fn symbol_signature(isa: &dyn TargetIsa) -> cranelift_codegen::ir::Signature {
+    math::signature(cranelift_codegen::ir::types::I64, isa.default_call_conv())
 }

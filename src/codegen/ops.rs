@@ -3,7 +3,6 @@
 use super::math::{self, Bundle, Emitter, Function};
 use super::stage::{Gen, Result, arity, bug};
 use super::value::{Val, bundle, cast};
-use super::{Refusal, scalar};
 use crate::ir::{Op, Type};
 use crate::loops::ValueId;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -51,7 +50,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let x = args[0];
         let y = args[args.len().min(2) - 1];
         let copies = x.copies();
-        if let Some(function) = inlined(op) {
+        if let Some(function) = function(op) {
             let mut e = self.emitter(copies);
             return Ok(math::emit(&mut e, function, x, y));
         }
@@ -67,14 +66,10 @@ impl<'u, 'f> Gen<'u, 'f> {
             Op::Max => max(&mut e, x, y),
             Op::Min => min(&mut e, x, y),
             Op::Clamp => clamp(&mut e, x, y, args[2]),
-            Op::Sqrt => e.sqrt(x),
             Op::Relu => {
                 let zero = e.real(0.0);
                 e.max_or_data(zero, x)
             }
-            Op::Floor => e.floor(x),
-            Op::Ceil => e.ceil(x),
-            Op::Round => e.round(x),
             Op::StopGradient => x,
             Op::Pow
             | Op::Exp
@@ -94,15 +89,15 @@ impl<'u, 'f> Gen<'u, 'f> {
             | Op::Tanh
             | Op::Sigmoid
             | Op::Softplus
+            | Op::Sqrt
+            | Op::Floor
+            | Op::Ceil
+            | Op::Round
             | Op::Erf
             | Op::Lgamma
             | Op::Digamma
-            | Op::Xlogy => {
-                let function =
-                    scalar::of(op).ok_or_else(|| Refusal::NotYet(format!("`{}`", op.name())))?;
-                return self.call(function, args);
-            }
-            Op::IntDiv
+            | Op::Xlogy
+            | Op::IntDiv
             | Op::Mod
             | Op::Polygamma
             | Op::LogSumExp
@@ -122,50 +117,18 @@ impl<'u, 'f> Gen<'u, 'f> {
         })
     }
 
-    /// Lane by lane through a function of f64.
-    pub(super) fn call(&mut self, function: scalar::Function, args: &[Bundle]) -> Result<Bundle> {
-        let f = scalar::import(&mut self.b, self.unit.isa, function);
-        let lanes: Vec<_> = args.iter().map(|a| self.to_lanes(*a)).collect();
-        let mut out = vec![];
-        for k in 0..lanes[0].len() {
-            let mut actual = vec![];
-            for (j, arg) in lanes.iter().enumerate() {
-                let x = arg[k];
-                actual.push(match self.b.func.dfg.value_type(x) {
-                    types::F32 => self.b.ins().fpromote(types::F64, x),
-                    types::I64 if !function.int_first || j > 0 => {
-                        self.b.ins().fcvt_from_sint(types::F64, x)
-                    }
-                    _ => x,
-                });
-            }
-            let call = self.b.ins().call(f, &actual);
-            let result = self.b.inst_results(call)[0];
-            out.push(match self.width.lanes() {
-                4 => self.b.ins().fdemote(types::F32, result),
-                _ => result,
-            });
-        }
-        self.from_lanes(self.width.vector(), &out)
-    }
-
     /// The order is an int, the argument a real.
     fn polygamma(&mut self, operands: &[ValueId]) -> Result<Val> {
-        let order = self.val(operands[0])?;
+        let order = self.to_real(operands[0])?;
+        let order = self.at_width(order, self.width)?;
         let x = self.real(operands[1])?;
-        let lanes = order.lanes() || x.1;
-        let function =
-            scalar::of(Op::Polygamma).ok_or_else(|| Refusal::NotYet("`polygamma`".into()))?;
+        let lanes = order.1 || x.1;
         let (order, x) = if lanes {
-            (self.ints_of(order)?, self.spread(x))
+            (self.spread(order), self.spread(x))
         } else {
-            let Val::Int(n) = order else {
-                return Err(bug("the order of a polygamma is an int"));
-            };
-            let n = self.b.ins().splat(types::I64X2, n);
-            (Bundle::repeat(n, self.pairs()), x.0)
+            (order.0, x.0)
         };
-        let vectors = self.call(function, &[order, x])?;
+        let vectors = self.real_op(Op::Polygamma, &[order, x])?;
         Ok(self.real_val(vectors, lanes))
     }
 
@@ -321,8 +284,8 @@ fn sign(e: &mut Emitter, x: Bundle) -> Bundle {
     e.select(negative, minus, out)
 }
 
-/// The operators that exist as vector code.
-fn inlined(op: Op) -> Option<Function> {
+/// The operators that are functions of the vector library.
+fn function(op: Op) -> Option<Function> {
     Some(match op {
         Op::Exp => Function::Exp,
         Op::Expm1 => Function::Expm1,
@@ -333,6 +296,24 @@ fn inlined(op: Op) -> Option<Function> {
         Op::Sigmoid => Function::Sigmoid,
         Op::Softplus => Function::Softplus,
         Op::Xlogy => Function::Xlogy,
+        Op::Sin => Function::Sin,
+        Op::Cos => Function::Cos,
+        Op::Tan => Function::Tan,
+        Op::Asin => Function::Asin,
+        Op::Acos => Function::Acos,
+        Op::Atan => Function::Atan,
+        Op::Atan2 => Function::Atan2,
+        Op::Sinh => Function::Sinh,
+        Op::Cosh => Function::Cosh,
+        Op::Erf => Function::Erf,
+        Op::Pow => Function::Pow,
+        Op::Lgamma => Function::Lgamma,
+        Op::Digamma => Function::Digamma,
+        Op::Polygamma => Function::Polygamma,
+        Op::Sqrt => Function::Sqrt,
+        Op::Floor => Function::Floor,
+        Op::Ceil => Function::Ceil,
+        Op::Round => Function::Round,
         Op::Add
         | Op::Sub
         | Op::Mul
@@ -345,25 +326,7 @@ fn inlined(op: Op) -> Option<Function> {
         | Op::IntDiv
         | Op::Mod
         | Op::Div
-        | Op::Pow
-        | Op::Sqrt
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Atan2
-        | Op::Sinh
-        | Op::Cosh
         | Op::Relu
-        | Op::Floor
-        | Op::Ceil
-        | Op::Round
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::Polygamma
         | Op::LogSumExp
         | Op::StopGradient
         | Op::ToReal

@@ -3,7 +3,7 @@
 use super::folds::Accumulator;
 use super::lanes::Lanes;
 use super::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, Layout, PLACES};
-use super::math::{MathContext, Width};
+use super::math::{self, MathContext, Width};
 use super::value::Val;
 use super::{Check, CheckKind, Dtype, Refusal};
 use crate::ast::Span;
@@ -15,10 +15,12 @@ use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, Function, Inst, InstBuilder, MemFlagsData, Signature, Value, types,
+    AbiParam, Block, BlockArg, ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder,
+    MemFlagsData, Signature, UserExternalName, Value, types,
 };
-use cranelift_codegen::isa::TargetIsa;
+use cranelift_codegen::isa::{CallConv, TargetIsa};
 use rustc_hash::FxHashMap;
+use std::sync::OnceLock;
 
 pub(super) type Result<T> = std::result::Result<T, Refusal>;
 
@@ -42,6 +44,8 @@ pub(super) struct Constants {
     /// The jump into the lane loop.
     anchor: Option<Inst>,
     held: FxHashMap<(Width, u64), Value>,
+    imported: FxHashMap<&'static str, FuncRef>,
+    call_conv: CallConv,
 }
 
 impl MathContext for Constants {
@@ -62,7 +66,41 @@ impl MathContext for Constants {
                 .vconst(width.vector(), constant)
         })
     }
+
+    fn function(&mut self, b: &mut FunctionBuilder, symbol: &'static str) -> FuncRef {
+        let call_conv = self.call_conv;
+        *self.imported.entry(symbol).or_insert_with(|| {
+            // A function's number is its position among the symbols; an unknown name would not link.
+            let number = symbols().iter().position(|(name, _)| *name == symbol);
+            let name = UserExternalName::new(0, number.map_or(u32::MAX, |n| n as u32));
+            let name = b.func.declare_imported_user_function(name);
+            let signature = b.import_signature(math::signature(types::I64, call_conv));
+            b.import_function(ExtFuncData {
+                name: ExternalName::user(name),
+                signature,
+                colocated: false,
+                patchable: false,
+            })
+        })
+    }
 }
+
+/// The functions that code may call, in the order of their numbers.
+pub(crate) fn symbols() -> &'static [(&'static str, Address)] {
+    static SYMBOLS: OnceLock<Vec<(&str, Address)>> = OnceLock::new();
+    SYMBOLS.get_or_init(|| {
+        let all = math::symbols().into_iter();
+        all.map(|(name, p)| (name, Address(p))).collect()
+    })
+}
+
+/// Where a function of this program is.
+pub(crate) struct Address(pub(crate) *const u8);
+
+// SAFETY: it points to code, which nobody writes.
+unsafe impl Send for Address {}
+// SAFETY: as above.
+unsafe impl Sync for Address {}
 
 impl Constants {
     /// Constants from now on are made before `anchor`; without one, where they are used.
@@ -142,6 +180,8 @@ pub(super) fn build(
             fma: unit.isa.has_native_fma(),
             anchor: None,
             held: FxHashMap::default(),
+            imported: FxHashMap::default(),
+            call_conv: unit.isa.default_call_conv(),
         },
         width,
         copies: 1,

@@ -1,6 +1,6 @@
 //! Machine code in memory, and what is known of it.
 
-use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout, scalar};
+use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
 use crate::loops::{Block, BufferId, Elem, FoldOp, Home, Loops, Stage, Stmt};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
@@ -59,10 +59,8 @@ impl Code {
             .stages
             .iter()
             .any(|s| !s.context.func.params.user_named_funcs().is_empty());
-        let functions = if calls { scalar::all() } else { vec![] };
-        for f in &functions {
-            builder.symbol(f.name, f.address);
-        }
+        let functions: Vec<_> = codegen::symbols().filter(|_| calls).collect();
+        builder.symbols(functions.iter().copied());
         // Owned from here on, so that an error frees it too.
         let mut code = Code {
             stages: vec![],
@@ -74,10 +72,11 @@ impl Code {
             loops,
         };
         let module = &mut *code.module;
-        for f in &functions {
+        let signature = codegen::symbol_signature(&*isa);
+        for (name, _) in &functions {
             // Their numbers are their positions, which is how the code refers to them.
             module
-                .declare_function(f.name, Linkage::Import, &scalar::signature(f, &*isa))
+                .declare_function(name, Linkage::Import, &signature)
                 .map_err(|e| bug(&e))?;
         }
         let mut ids = vec![];
