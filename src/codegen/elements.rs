@@ -115,7 +115,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     /// A value from one cell's content for each lane.
     pub(super) fn lanes_from_scalars(&mut self, elem: Elem, cells: &[Value]) -> Result<Val> {
         match elem {
-            Elem::Int => Ok(Val::Ints(self.from_lanes(types::I64X2, cells)?)),
+            Elem::Int => Ok(Val::Ints(self.vectors_of(types::I64X2, cells)?)),
             Elem::Bool => {
                 let vectors = self.masks_from_flags(cells)?;
                 Ok(Val::Mask {
@@ -131,13 +131,13 @@ impl<'u, 'f> Gen<'u, 'f> {
                         for &x in cells {
                             wide.push(self.b.ins().fpromote(types::F64, x));
                         }
-                        let vectors = self.from_lanes(types::F64X2, &wide)?;
+                        let vectors = self.vectors_of(types::F64X2, &wide)?;
                         return Ok(self.real_val(vectors, true));
                     }
                     width => width,
                 };
                 Ok(Val::Real {
-                    vectors: self.from_lanes(width.vector(), cells)?,
+                    vectors: self.vectors_of(width.vector(), cells)?,
                     width,
                     lanes: true,
                 })
@@ -152,7 +152,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         for &f in flags {
             bits.push(self.b.ins().bmask(integer.lane_type(), f));
         }
-        let masks = self.from_lanes(integer, &bits)?;
+        let masks = self.vectors_of(integer, &bits)?;
         let vector = self.width.vector();
         let out: Vec<Value> = masks
             .values()
@@ -225,7 +225,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             Elem::Bool => self.lane_flags(value),
             Elem::Real | Elem::Sum => {
                 let v = self.reals_for(elem, value)?;
-                let mut lanes = self.to_lanes(v);
+                let mut lanes = self.lanes_of(v);
                 lanes.truncate(self.copies * self.width.lanes());
                 if v.copies() > self.copies && self.memory_width(elem) == self.width {
                     return Err(bug("more lanes than there are"));

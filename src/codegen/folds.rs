@@ -596,7 +596,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let x = self.at_width(value, self.width)?;
         let x = self.spread(x);
         Ok(self
-            .to_lanes(x)
+            .lanes_of(x)
             .into_iter()
             .map(|v| match self.b.func.dfg.value_type(v) {
                 types::F32 => self.b.ins().fpromote(types::F64, v),
@@ -888,7 +888,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 _ => self.combine_int(kind, x, y),
             };
         }
-        let lanes = self.to_lanes(bundle(&[x])?);
+        let lanes = self.lanes_of(bundle(&[x])?);
         let mut total: Option<Value> = None;
         for lane in lanes {
             let lane = match self.b.func.dfg.value_type(lane) {

@@ -171,7 +171,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             let lane = self.lane_at(k);
             out.push(self.divide_one(op, (xs[k], ys[k]), Some(alive[k]), check, lane)?);
         }
-        Ok(Val::Ints(self.from_lanes(types::I64X2, &out)?))
+        Ok(Val::Ints(self.vectors_of(types::I64X2, &out)?))
     }
 
     fn divide_one(
@@ -215,7 +215,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// Int to real, rounded once.
-    pub(super) fn to_real(&mut self, x: ValueId) -> Result<Val> {
+    pub(super) fn int_to_real(&mut self, x: ValueId) -> Result<Val> {
         let float = self.width.vector().lane_type();
         match self.val(x)? {
             Val::Int(v) => {
@@ -227,23 +227,23 @@ impl<'u, 'f> Gen<'u, 'f> {
                 for v in self.lane_ints(val)? {
                     out.push(self.b.ins().fcvt_from_sint(float, v));
                 }
-                let vectors = self.from_lanes(self.width.vector(), &out)?;
+                let vectors = self.vectors_of(self.width.vector(), &out)?;
                 Ok(self.real_val(vectors, true))
             }
         }
     }
 
     /// Real to int: towards zero, saturating, 0 for NaN.
-    pub(super) fn to_int(&mut self, x: ValueId) -> Result<Val> {
+    pub(super) fn real_to_int(&mut self, x: ValueId) -> Result<Val> {
         let (vectors, lanes) = self.real(x)?;
         if !lanes {
             let v = self.b.ins().extractlane(vectors.values()[0], 0);
             return Ok(Val::Int(self.b.ins().fcvt_to_sint_sat(types::I64, v)));
         }
         let mut out = vec![];
-        for v in self.to_lanes(vectors) {
+        for v in self.lanes_of(vectors) {
             out.push(self.b.ins().fcvt_to_sint_sat(types::I64, v));
         }
-        Ok(Val::Ints(self.from_lanes(types::I64X2, &out)?))
+        Ok(Val::Ints(self.vectors_of(types::I64X2, &out)?))
     }
 }

@@ -22,10 +22,10 @@ impl<'u, 'f> Gen<'u, 'f> {
             (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, Type::Real) => {
                 self.compare(op, operands)
             }
-            (Op::ToInt, Type::Real) => self.to_int(operands[0]),
+            (Op::ToInt, Type::Real) => self.real_to_int(operands[0]),
             (Op::Polygamma, _) => self.polygamma(operands),
             (_, Type::Int) if result != Type::Real => self.int_op(op, operands),
-            (Op::ToReal, Type::Int) => self.to_real(operands[0]),
+            (Op::ToReal, Type::Int) => self.int_to_real(operands[0]),
             (_, Type::Real) => {
                 let mut args = vec![];
                 for &o in operands {
@@ -119,7 +119,7 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// The order is an int, the argument a real.
     fn polygamma(&mut self, operands: &[ValueId]) -> Result<Val> {
-        let order = self.to_real(operands[0])?;
+        let order = self.int_to_real(operands[0])?;
         let order = self.at_width(order, self.width)?;
         let x = self.real(operands[1])?;
         let lanes = order.1 || x.1;

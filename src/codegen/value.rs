@@ -325,7 +325,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// Vectors from one scalar for each lane.
-    pub(super) fn from_lanes(&mut self, vector: Type, scalars: &[Value]) -> Result<Bundle> {
+    pub(super) fn vectors_of(&mut self, vector: Type, scalars: &[Value]) -> Result<Bundle> {
         let mut out = vec![];
         for lanes in scalars.chunks(vector.lane_count() as usize) {
             let mut v = self.b.ins().scalar_to_vector(vector, lanes[0]);
@@ -338,7 +338,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// One scalar for each lane of the vectors.
-    pub(super) fn to_lanes(&mut self, vectors: Bundle) -> Vec<Value> {
+    pub(super) fn lanes_of(&mut self, vectors: Bundle) -> Vec<Value> {
         let mut out = vec![];
         for &v in vectors.values() {
             let lanes = self.b.func.dfg.value_type(v).lane_count();
