@@ -11,6 +11,24 @@
 //! Reals have the kernel's dtype in `Rows` stages; sums are carried in f64 (`Elem::Sum`) and read back in the dtype;
 //! in a `Once` stage every real is an f64.
 
+mod align;
+mod emit;
+mod inline;
+pub mod interp;
+mod levels;
+mod normalize;
+mod part;
+mod pool;
+pub mod print;
+mod schedule;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod unroll;
+pub mod verify;
+
+pub use schedule::{Wanted, schedule};
+
 use crate::ir::{Domain, Op, Type};
 use std::sync::Arc;
 

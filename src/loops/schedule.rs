@@ -1,0 +1,438 @@
+//! From a program to loops: the passes in their order.
+
+use super::emit::Emitter;
+use super::levels::{self, Orders};
+use super::part::Parts;
+use super::pool::Pool;
+use super::*;
+use super::{align, inline, normalize, storage, unroll};
+use crate::diagnostic::Diagnostic;
+use crate::ir::{self, ExprId, Extent, ExtentKind, Program, TensorId, TensorKind};
+use rustc_hash::FxHashMap;
+
+/// What a kernel computes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub value: bool,
+    /// The inputs with respect to which the gradient is wanted, in this order.
+    pub gradients: Vec<TensorId>,
+}
+
+/// How often what is recomputed may change what is worth keeping.
+const ROUNDS: usize = 3;
+
+/// The loops of one kernel. `program` holds the value and, as far as any kernel of the loss wants them, the gradients:
+/// all kernels scheduled from one program add in the same order, so they return the same bits.
+///
+/// # Errors
+/// What is not compiled yet is named: recurrences, sorted orders.
+pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic> {
+    let all = |_: usize| true;
+    let place = |t: &TensorId| {
+        program
+            .gradients
+            .iter()
+            .position(|g| g.input == *t)
+            .map(|k| k + 1)
+    };
+    let gradients: Vec<usize> = wanted.gradients.iter().filter_map(place).collect();
+    let some = |which: usize| {
+        if which == 0 {
+            wanted.value
+        } else {
+            gradients.contains(&which)
+        }
+    };
+    let (mut parts, extents) = prepare(program)?;
+    let everything = wanted.value && gradients.len() == program.gradients.len();
+    let orders = match everything {
+        true => Orders::default(),
+        false => {
+            let (mut full, _) = prepare(program)?;
+            plan(&mut full, &all, &Orders::default()).orders
+        }
+    };
+    let plan = plan(&mut parts, &some, &orders);
+    let (loops, outputs) = frame(
+        program,
+        &parts,
+        &plan.classes,
+        extents,
+        wanted.value,
+        &gradients,
+    );
+    let mut emitter = Emitter::new(
+        &mut parts,
+        &plan.classes,
+        &plan.layout,
+        loops,
+        &outputs,
+        &plan.tree,
+    );
+    emitter.stages(&plan.tree);
+    let loops = emitter.loops;
+    #[cfg(debug_assertions)]
+    if let Err(problem) = super::verify::verify(&loops) {
+        debug_assert!(false, "{problem}\n{}", super::print::print(&loops));
+    }
+    Ok(loops)
+}
+
+/// Parts of all outputs, unrolled and with cheap maps substituted.
+fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
+    let order = order(program)?;
+    let mut pool = Pool::new();
+    let (extents, index) = extents(program)?;
+    pool.extents = extents
+        .iter()
+        .map(|e| match e.from {
+            ExtentFrom::Constant(n) => Some(n),
+            ExtentFrom::Input(_) | ExtentFrom::Expr(_) => None,
+        })
+        .collect();
+    pool.axes = program
+        .axes
+        .iter()
+        .map(|a| (a.hint.clone(), index[a.extent.index()]))
+        .collect();
+    pool.param_types = program.params.iter().map(|p| p.ty).collect();
+    for &input in &program.inputs {
+        let tensor = program.get(input);
+        let shape = tensor
+            .head
+            .iter()
+            .map(|&a| index[program.extent_of(a).index()])
+            .collect();
+        pool.input_shapes.push((tensor.ty, shape));
+    }
+    let mut parts = normalize::normalize(program, pool, &index, &order)?;
+    unroll::unroll(&mut parts);
+    inline::substitute_cheap(&mut parts);
+    parts.sweep(&|_| true);
+    inline::peel(&mut parts);
+    Ok((parts, extents))
+}
+
+struct Plan {
+    classes: align::Classes,
+    tree: Vec<levels::Tree>,
+    layout: storage::Layout,
+    orders: Orders,
+}
+
+/// Loop tree and storage for the wanted outputs; substitutes what is not worth keeping.
+fn plan(parts: &mut Parts, wanted: &dyn Fn(usize) -> bool, orders: &Orders) -> Plan {
+    parts.sweep(wanted);
+    for part in parts.parts.iter_mut().flatten() {
+        part.output = part.output.take().filter(|o| wanted(o.which));
+    }
+    let mut rounds = 0;
+    loop {
+        let classes = align::align(parts);
+        let tree = levels::tree(parts, &classes, orders);
+        let mut layout = storage::layout(parts, &classes, &tree);
+        let again = if rounds < ROUNDS {
+            layout.recompute(parts, &classes)
+        } else {
+            vec![]
+        };
+        if again.is_empty() {
+            layout.share(parts, &classes);
+            let orders = levels::orders(&tree, &classes);
+            return Plan {
+                classes,
+                tree,
+                layout,
+                orders,
+            };
+        }
+        inline::substitute(parts, &again);
+        rounds += 1;
+    }
+}
+
+/// Extents, axes, parameters and the buffers that the caller hands in.
+fn frame(
+    program: &Program,
+    parts: &Parts,
+    classes: &align::Classes,
+    extents: Vec<LoopExtent>,
+    value: bool,
+    gradients: &[usize],
+) -> (Loops, Vec<Option<BufferId>>) {
+    let mut loops = Loops {
+        name: program.name.to_string(),
+        extents,
+        ..Loops::default()
+    };
+    for (name, &extent) in classes.names.iter().zip(&classes.extents) {
+        loops.axes.push(LoopAxis {
+            name: name.clone(),
+            extent,
+        });
+    }
+    loops.params = program
+        .params
+        .iter()
+        .map(|p| LoopParam {
+            name: p.name.to_string(),
+            ty: p.ty,
+            default: p.default,
+            domain: p.domain,
+        })
+        .collect();
+    for (k, &input) in program.inputs.iter().enumerate() {
+        let tensor = program.get(input);
+        let elem = match tensor.ty {
+            Type::Real => Elem::Real,
+            Type::Int => Elem::Int,
+            Type::Bool => Elem::Bool,
+        };
+        let shape = parts.pool.input_shapes[k].1.iter();
+        let dims = shape.zip(&classes.inputs[k]).map(|(&extent, c)| BufferDim {
+            extent,
+            axis: Some(LoopAxisId(c.0)),
+        });
+        let dims = dims.collect();
+        loops.buffers.push(Buffer {
+            name: tensor.name.to_string(),
+            elem,
+            home: Home::Input,
+            dims,
+            shares: None,
+        });
+    }
+    let mut outputs = vec![None; parts.outputs.len()];
+    for which in value
+        .then_some(0)
+        .into_iter()
+        .chain(gradients.iter().copied())
+    {
+        let info = &parts.outputs[which];
+        let axis = |k: usize| {
+            info.input
+                .map(|i| LoopAxisId(classes.inputs[i as usize][k].0))
+        };
+        let dims: Vec<BufferDim> = info
+            .shape
+            .iter()
+            .enumerate()
+            .map(|(k, &extent)| BufferDim {
+                extent,
+                axis: axis(k),
+            })
+            .collect();
+        let elem = if which == 0 && dims.is_empty() {
+            Elem::Sum
+        } else {
+            Elem::Real
+        };
+        loops.buffers.push(Buffer {
+            name: info.name.to_string(),
+            elem,
+            home: Home::Output,
+            dims,
+            shares: None,
+        });
+        let buffer = BufferId(loops.buffers.len() as u32 - 1);
+        outputs[which] = Some(buffer);
+        loops.outputs.push(buffer);
+    }
+    (loops, outputs)
+}
+
+/// The definitions that the outputs need, producers first.
+fn order(program: &Program) -> Result<Vec<TensorId>, Diagnostic> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        Open,
+        Done,
+    }
+    let mut state = vec![State::New; program.tensors.len()];
+    let mut out = vec![];
+    for root in program.outputs() {
+        let mut stack = vec![(root, false)];
+        while let Some((t, close)) = stack.pop() {
+            if close {
+                state[t.index()] = State::Done;
+                out.push(t);
+                continue;
+            }
+            if state[t.index()] != State::New || matches!(program.get(t).kind, TensorKind::Input(_))
+            {
+                continue;
+            }
+            state[t.index()] = State::Open;
+            stack.push((t, true));
+            for r in program.reads(t).into_iter().rev() {
+                match state[r.index()] {
+                    State::New => stack.push((r, false)),
+                    State::Open => return Err(recurrence(program, t, r)),
+                    State::Done => {}
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn recurrence(program: &Program, reader: TensorId, read: TensorId) -> Diagnostic {
+    let tensor = program.get(reader);
+    let place = program
+        .reachable(&program.roots(reader))
+        .into_iter()
+        .find_map(|id| match program.node(id) {
+            ir::Node::Read { tensor, index, .. } if *tensor == read => {
+                let index: Vec<String> = index.iter().map(|&i| index_text(program, i)).collect();
+                Some((index.join(", "), program.span(id)))
+            }
+            _ => None,
+        });
+    let (index, span) = place.unwrap_or_default();
+    let title = format!(
+        "recurrences are not compiled yet: `{}` reads {}[{index}]",
+        tensor.name,
+        program.get(read).name
+    );
+    match span.or(tensor.span) {
+        Some(span) => Diagnostic::error(title).at(span, ""),
+        None => Diagnostic::error(title),
+    }
+}
+
+fn index_text(program: &Program, id: ExprId) -> String {
+    match program.node(id) {
+        ir::Node::Axis(a) => program.axes[a.index()].hint.to_string(),
+        ir::Node::Int(v) => v.to_string(),
+        ir::Node::Size(e) => format!("size({})", program.extents[e.index()].name),
+        ir::Node::Op(op @ (ir::Op::Add | ir::Op::Sub), o) if o.len() == 2 => {
+            format!(
+                "{} {} {}",
+                index_text(program, o[0]),
+                op.name(),
+                index_text(program, o[1])
+            )
+        }
+        ir::Node::Read { tensor, .. } => program.get(*tensor).name.to_string(),
+        _ => "..".to_string(),
+    }
+}
+
+/// The extents of a kernel, and for each extent of the program which of them it is.
+fn extents(program: &Program) -> Result<(Vec<LoopExtent>, Vec<ExtentIndex>), Diagnostic> {
+    let mut e = Extents {
+        program,
+        index: vec![None; program.extents.len()],
+        out: vec![],
+        constants: FxHashMap::default(),
+    };
+    for k in 0..program.extents.len() {
+        e.visit(k, 0)?;
+    }
+    let index = e
+        .index
+        .into_iter()
+        .map(|i| i.unwrap_or(ExtentIndex(0)))
+        .collect();
+    Ok((e.out, index))
+}
+
+struct Extents<'a> {
+    program: &'a Program,
+    index: Vec<Option<ExtentIndex>>,
+    out: Vec<LoopExtent>,
+    constants: FxHashMap<u64, ExtentIndex>,
+}
+
+impl Extents<'_> {
+    fn push(&mut self, k: usize, from: ExtentFrom) -> ExtentIndex {
+        self.out.push(LoopExtent {
+            name: self.program.extents[k].name.to_string(),
+            from,
+        });
+        ExtentIndex(self.out.len() as u32 - 1)
+    }
+
+    fn visit(&mut self, k: usize, depth: usize) -> Result<ExtentIndex, Diagnostic> {
+        if let Some(i) = self.index[k] {
+            return Ok(i);
+        }
+        let Extent { name, kind } = &self.program.extents[k];
+        if depth > self.program.extents.len() {
+            return Err(Diagnostic::error(format!(
+                "the extent of `{name}` depends on itself"
+            )));
+        }
+        let index = match kind {
+            ExtentKind::Constant(n) => self.constant(k, *n),
+            ExtentKind::Input => {
+                let mut positions = vec![];
+                for (b, &input) in self.program.inputs.iter().enumerate() {
+                    for (p, &axis) in self.program.get(input).head.iter().enumerate() {
+                        if self.program.extent_of(axis).index() == k {
+                            positions.push((BufferId(b as u32), p));
+                        }
+                    }
+                }
+                self.push(k, ExtentFrom::Input(positions))
+            }
+            ExtentKind::Declared(e) => match self.expr(*e, depth)? {
+                ExtentExpr::Size(same) => same,
+                ExtentExpr::Int(n) if n >= 0 => self.constant(k, n as u64),
+                expr => self.push(k, ExtentFrom::Expr(expr)),
+            },
+        };
+        self.index[k] = Some(index);
+        Ok(index)
+    }
+
+    fn constant(&mut self, k: usize, n: u64) -> ExtentIndex {
+        if let Some(&i) = self.constants.get(&n) {
+            return i;
+        }
+        let index = self.push(k, ExtentFrom::Constant(n));
+        self.constants.insert(n, index);
+        index
+    }
+
+    fn expr(&mut self, id: ExprId, depth: usize) -> Result<ExtentExpr, Diagnostic> {
+        let program = self.program;
+        Ok(match program.node(id) {
+            ir::Node::Int(v) => ExtentExpr::Int(*v),
+            ir::Node::Param(p) => ExtentExpr::Param(p.0),
+            ir::Node::Size(e) => {
+                let index = self.visit(e.index(), depth + 1)?;
+                match self.out[index.0 as usize].from {
+                    ExtentFrom::Constant(n) => ExtentExpr::Int(n as i64),
+                    ExtentFrom::Input(_) | ExtentFrom::Expr(_) => ExtentExpr::Size(index),
+                }
+            }
+            ir::Node::Op(op, o) => {
+                let operands = o
+                    .iter()
+                    .map(|&o| self.expr(o, depth))
+                    .collect::<Result<Vec<_>, _>>()?;
+                ExtentExpr::Op(*op, operands)
+            }
+            ir::Node::If {
+                condition,
+                then,
+                otherwise,
+            } => ExtentExpr::If(
+                Box::new(self.expr(*condition, depth)?),
+                Box::new(self.expr(*then, depth)?),
+                Box::new(self.expr(*otherwise, depth)?),
+            ),
+            ir::Node::Bool(_)
+            | ir::Node::Real(_)
+            | ir::Node::Axis(_)
+            | ir::Node::Read { .. }
+            | ir::Node::Reduce { .. } => {
+                return Err(Diagnostic::error(
+                    "an extent is made of sizes, int hyperparameters and numbers",
+                ));
+            }
+        })
+    }
+}

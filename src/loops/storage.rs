@@ -1,0 +1,284 @@
+//! Where results live: registers, a row's scratch, the workspace, or the memory of an output that is written later.
+//! And what is not worth keeping at all.
+
+use super::align::{Class, Classes};
+use super::levels::Tree;
+use super::part::{Cell, Kind, Parts};
+use super::pool::{Node, PartId, Read};
+
+/// Maps of at least this weight are kept between stages rather than computed again.
+const KEEP: u32 = 64;
+
+/// One loop of the tree.
+pub(super) struct LoopInfo {
+    pub class: Class,
+}
+
+/// Where a part stands in the tree.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// Loops around it, outermost first.
+    pub path: Vec<u32>,
+    pub stage: u32,
+    /// Place in the order of execution.
+    pub order: u32,
+}
+
+/// What becomes of a part's result.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Storage {
+    /// Head positions that are dimensions of its buffer.
+    pub dims: Vec<usize>,
+    /// How many of its loops its readers share at its own element.
+    pub home: usize,
+    /// Whether it needs memory.
+    pub kept: bool,
+    /// The output part in whose memory it lives.
+    pub shares: Option<PartId>,
+}
+
+pub(super) struct Layout {
+    pub loops: Vec<LoopInfo>,
+    pub places: Vec<Place>,
+    pub storage: Vec<Storage>,
+    pub readers: Vec<Vec<(PartId, Read)>>,
+}
+
+/// Numbers the loops of a tree and decides what is kept where.
+pub(super) fn layout(parts: &Parts, classes: &Classes, tree: &[Tree]) -> Layout {
+    let mut layout = Layout {
+        loops: vec![],
+        places: vec![Place::default(); parts.parts.len()],
+        storage: vec![Storage::default(); parts.parts.len()],
+        readers: parts.readers(),
+    };
+    let (mut stage, mut order, mut straight) = (0, 0, false);
+    for t in tree {
+        let is_part = matches!(t, Tree::Part(_));
+        if !(straight && is_part) {
+            stage += 1;
+        }
+        straight = is_part;
+        layout.number(t, stage, &mut order, &mut vec![]);
+    }
+    for id in parts.ids() {
+        layout.storage[id.index()] = layout.store(parts, classes, id);
+    }
+    layout
+}
+
+impl Layout {
+    fn number(&mut self, tree: &Tree, stage: u32, order: &mut u32, path: &mut Vec<u32>) {
+        match tree {
+            Tree::Part(id) => {
+                *order += 1;
+                self.places[id.index()] = Place {
+                    path: path.clone(),
+                    stage,
+                    order: *order,
+                };
+            }
+            Tree::Loop { class, body } => {
+                path.push(self.loops.len() as u32);
+                self.loops.push(LoopInfo { class: *class });
+                for t in body {
+                    self.number(t, stage, order, path);
+                }
+                path.pop();
+            }
+        }
+    }
+
+    pub fn place(&self, id: PartId) -> &Place {
+        &self.places[id.index()]
+    }
+
+    pub fn class(&self, l: u32) -> Class {
+        self.loops[l as usize].class
+    }
+
+    /// How many loops two parts share.
+    pub fn common(&self, a: PartId, b: PartId) -> usize {
+        let (a, b) = (self.place(a), self.place(b));
+        a.path
+            .iter()
+            .zip(&b.path)
+            .take_while(|(x, y)| x == y)
+            .count()
+    }
+
+    /// The outermost loop that a fold reduces, as a place in its path.
+    pub fn outermost_reduced(&self, parts: &Parts, classes: &Classes, id: PartId) -> Option<usize> {
+        let part = parts.part(id);
+        let over: Vec<Class> = part.over.iter().map(|&a| classes.of(id, a)).collect();
+        let scattered = part.scatters(&parts.pool);
+        let owned = |c: Class| {
+            (0..part.head.len())
+                .any(|k| part.bare(&parts.pool, k) && classes.of(id, part.head[k]) == c)
+        };
+        let path = &self.place(id).path;
+        (0..path.len()).find(|&k| {
+            let c = self.class(path[k]);
+            over.contains(&c) || scattered && !owned(c)
+        })
+    }
+
+    fn store(&self, parts: &Parts, classes: &Classes, id: PartId) -> Storage {
+        let part = parts.part(id);
+        let place = self.place(id);
+        let mut home = place.path.len();
+        if matches!(part.kind, Kind::Fold(_)) {
+            home = self.outermost_reduced(parts, classes, id).unwrap_or(home);
+        }
+        let mut elsewhere = false;
+        for (reader, read) in &self.readers[id.index()] {
+            elsewhere |= self.place(*reader).stage != place.stage;
+            let shared = self.common(id, *reader);
+            let local = |&k: &usize| {
+                self.local(parts, classes, id, *reader, read, self.class(place.path[k]))
+            };
+            home = home.min((0..shared).take_while(local).count());
+        }
+        let open: Vec<Class> = place.path[..home].iter().map(|&l| self.class(l)).collect();
+        let dims: Vec<usize> = (0..part.head.len())
+            .filter(|&k| {
+                !part.bare(&parts.pool, k) || !open.contains(&classes.of(id, part.head[k]))
+            })
+            .collect();
+        let read = !self.readers[id.index()].is_empty();
+        Storage {
+            kept: part.output.is_some() || read && (!dims.is_empty() || elsewhere),
+            dims,
+            home,
+            shares: None,
+        }
+    }
+
+    /// Whether a read is at the element of v that the reader's loop over `class` is at.
+    fn local(
+        &self,
+        parts: &Parts,
+        classes: &Classes,
+        v: PartId,
+        u: PartId,
+        read: &Read,
+        class: Class,
+    ) -> bool {
+        let part = parts.part(v);
+        (0..part.head.len()).any(|k| {
+            part.bare(&parts.pool, k)
+                && classes.of(v, part.head[k]) == class
+                && matches!(parts.pool.node(read.index[k]), Node::Axis(a) if classes.of(u, *a) == class)
+        })
+    }
+
+    /// Maps that are better computed again where they are read.
+    pub fn recompute(&self, parts: &Parts, classes: &Classes) -> Vec<PartId> {
+        let set = |id: PartId| -> Vec<Class> {
+            let mut all: Vec<Class> = parts
+                .part(id)
+                .head
+                .iter()
+                .map(|&a| classes.of(id, a))
+                .collect();
+            all.sort_unstable();
+            all
+        };
+        let mut known: Vec<Vec<Class>> = classes.inputs.clone();
+        let ids = parts.ids();
+        known.extend(
+            ids.iter()
+                .filter(|&&id| !parts.part(id).is_map() || parts.part(id).output.is_some())
+                .map(|&id| set(id)),
+        );
+        let mut out = vec![];
+        for &id in &ids {
+            let (part, storage) = (parts.part(id), &self.storage[id.index()]);
+            if !part.is_map() || part.output.is_some() || !storage.kept || storage.dims.is_empty() {
+                continue;
+            }
+            let axes = set(id);
+            let fits = known.iter().any(|k| axes.iter().all(|c| k.contains(c)));
+            let crosses = storage.home == 0
+                && parts.pool.weight(part.body) < KEEP
+                && !self.could_share(parts, classes, id);
+            if !fits || crosses {
+                out.push(id);
+            }
+        }
+        out
+    }
+
+    fn could_share(&self, parts: &Parts, classes: &Classes, id: PartId) -> bool {
+        parts
+            .ids()
+            .into_iter()
+            .any(|o| self.may_share(parts, classes, id, o))
+    }
+
+    /// Lets kept maps live in outputs that are written when they are no longer read.
+    pub fn share(&mut self, parts: &Parts, classes: &Classes) {
+        let ids = parts.ids();
+        let mut taken: Vec<PartId> = vec![];
+        for &id in &ids {
+            let storage = &self.storage[id.index()];
+            if !storage.kept || storage.dims.is_empty() || parts.part(id).output.is_some() {
+                continue;
+            }
+            let found = ids
+                .iter()
+                .find(|o| !taken.contains(o) && self.may_share(parts, classes, id, **o));
+            if let Some(&o) = found {
+                taken.push(o);
+                let all = (0..parts.part(id).head.len()).collect();
+                let storage = &mut self.storage[id.index()];
+                storage.shares = Some(o);
+                storage.dims = all;
+            }
+        }
+    }
+
+    fn may_share(&self, parts: &Parts, classes: &Classes, v: PartId, o: PartId) -> bool {
+        let (part, output) = (parts.part(v), parts.part(o));
+        let Some(cells) = &output.output else {
+            return false;
+        };
+        let all = |id: PartId| {
+            parts
+                .part(id)
+                .head
+                .iter()
+                .map(|&a| classes.of(id, a))
+                .collect::<Vec<Class>>()
+        };
+        let axes = all(v);
+        if v == o
+            || !part.is_map()
+            || part.ty != crate::ir::Type::Real
+            || !output.is_map()
+            || axes.is_empty()
+            || axes != all(o)
+            || !cells
+                .cell
+                .iter()
+                .enumerate()
+                .all(|(k, &c)| c == Cell::Head(k))
+            || self.place(v).order >= self.place(o).order
+        {
+            return false;
+        }
+        let target = self.place(o);
+        self.readers[v.index()].iter().all(|(m, read)| {
+            let place = self.place(*m);
+            let local = |c: Class| self.local(parts, classes, v, *m, read, c);
+            if place.stage == target.stage && place.path == target.path {
+                return place.order <= target.order && axes.iter().all(|&c| local(c));
+            }
+            let shared = self.common(*m, o);
+            place.order < target.order
+                && target.path[..shared]
+                    .iter()
+                    .all(|&l| axes.contains(&self.class(l)) && local(self.class(l)))
+        })
+    }
+}

@@ -1,0 +1,350 @@
+//! What must hold of loops, whoever made them. It runs after scheduling in builds with debug assertions.
+
+use super::print::each_use;
+use super::*;
+
+/// Checks the invariants that code generation relies on.
+///
+/// # Errors
+/// The first one that does not hold, as a sentence.
+pub fn verify(loops: &Loops) -> Result<(), String> {
+    let mut v = Verifier {
+        loops,
+        defined: vec![false; loops.values.len()],
+        lanes: vec![false; loops.values.len()],
+        open: vec![],
+        folds: vec![],
+        finished: vec![false; loops.folds.len()],
+        written: vec![false; loops.buffers.len()],
+        row: None,
+        single_chunk: false,
+        totals: vec![],
+    };
+    for (k, buffer) in loops.buffers.iter().enumerate() {
+        v.written[k] = buffer.home == Home::Input;
+        v.buffer(buffer)?;
+    }
+    for stage in &loops.stages {
+        v.stage(stage)?;
+    }
+    match loops.outputs.iter().find(|b| !v.written[b.0 as usize]) {
+        Some(b) => Err(format!("output {} is never written", v.name(*b))),
+        None => Ok(()),
+    }
+}
+
+struct OpenLoop {
+    axis: LoopAxisId,
+    lanes: bool,
+    folds: Vec<FoldId>,
+}
+
+struct Verifier<'a> {
+    loops: &'a Loops,
+    defined: Vec<bool>,
+    /// Whether a value differs from lane to lane.
+    lanes: Vec<bool>,
+    open: Vec<OpenLoop>,
+    /// Folds of open loops.
+    folds: Vec<FoldId>,
+    /// Folds whose loop is closed.
+    finished: Vec<bool>,
+    /// Buffers that some statement before has written.
+    written: Vec<bool>,
+    row: Option<LoopAxisId>,
+    single_chunk: bool,
+    /// Totals that the stage at hand adds to: complete only after it.
+    totals: Vec<BufferId>,
+}
+
+impl Verifier<'_> {
+    fn name(&self, b: BufferId) -> &str {
+        &self.loops.buffers[b.0 as usize].name
+    }
+
+    fn buffer(&self, buffer: &Buffer) -> Result<(), String> {
+        let Some(host) = buffer.shares else {
+            return Ok(());
+        };
+        let host = &self.loops.buffers[host.0 as usize];
+        let extents = |b: &Buffer| b.dims.iter().map(|d| d.extent).collect::<Vec<_>>();
+        let fits = host.elem == buffer.elem
+            && extents(host) == extents(buffer)
+            && host.home == Home::Output;
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} cannot share the memory of {}",
+                buffer.name, host.name
+            ))
+        }
+    }
+
+    fn stage(&mut self, stage: &Stage) -> Result<(), String> {
+        self.totals.clear();
+        match stage {
+            Stage::Once(body) => {
+                self.row = None;
+                self.block(body)
+            }
+            Stage::Gemm(_) => Ok(()),
+            Stage::Rows {
+                axis,
+                single_chunk,
+                body,
+                ..
+            } => {
+                self.row = Some(*axis);
+                self.single_chunk = *single_chunk;
+                let is_row = |s: &&Stmt| matches!(s, Stmt::Loop { axis: a, .. } if a == axis);
+                if body.iter().filter(is_row).count() != 1 {
+                    return Err("a stage has not exactly one loop over its rows".into());
+                }
+                let other = body.iter().find(|s| {
+                    !matches!(
+                        s,
+                        Stmt::Let(..) | Stmt::Store { how: How::Set, .. } | Stmt::Fill { .. }
+                    ) && !is_row(s)
+                });
+                if other.is_some() {
+                    return Err(
+                        "a stage has more than its loop, Lets before it and stores after it".into(),
+                    );
+                }
+                self.block(body)
+            }
+        }
+    }
+
+    fn block(&mut self, block: &Block) -> Result<(), String> {
+        let mut here = vec![];
+        for s in block {
+            let mut problem = None;
+            each_use(s, &mut |v| {
+                if !self.defined[v.0 as usize] {
+                    problem = Some(format!("v{} is used where it is not defined", v.0));
+                }
+            });
+            if let Some(p) = problem {
+                return Err(p);
+            }
+            self.statement(s, &mut here)?;
+        }
+        for v in here {
+            self.defined[v] = false;
+        }
+        Ok(())
+    }
+
+    fn statement(&mut self, s: &Stmt, here: &mut Vec<usize>) -> Result<(), String> {
+        match s {
+            Stmt::Let(v, e) => {
+                self.expr(e)?;
+                let mut lanes = matches!(e, Expr::Axis(a) if self.lane_axis() == Some(*a));
+                if let Expr::Load { at, .. } = e {
+                    lanes |= at.iter().any(|i| self.index_has_lanes(i));
+                }
+                each_use(s, &mut |u| lanes |= self.lanes[u.0 as usize]);
+                let k = v.0 as usize;
+                if std::mem::replace(&mut self.defined[k], true) {
+                    return Err(format!("v{k} is defined twice"));
+                }
+                self.lanes[k] = lanes;
+                here.push(k);
+                Ok(())
+            }
+            Stmt::Loop {
+                axis,
+                lanes,
+                folds,
+                body,
+                ..
+            } => self.looped(*axis, *lanes, folds, body),
+            Stmt::Fold { id, .. } => match self.open.last() {
+                Some(l) if l.folds.contains(id) => Ok(()),
+                _ => Err(format!("fold {} stands outside its loop", id.0)),
+            },
+            Stmt::Store { to, at, how, .. } => self.store(*to, at, *how),
+            Stmt::Fill { to, at, .. } => {
+                self.rank(*to, at.len())?;
+                self.written[to.0 as usize] = true;
+                Ok(())
+            }
+            Stmt::If { when, then } => {
+                if self.lanes[when.0 as usize] {
+                    return Err("a branch depends on the lanes".into());
+                }
+                self.block(then)
+            }
+            Stmt::Sort { key, .. } => self.block(key),
+            Stmt::Gemm(_) => Ok(()),
+        }
+    }
+
+    fn looped(
+        &mut self,
+        axis: LoopAxisId,
+        lanes: bool,
+        folds: &[FoldId],
+        body: &Block,
+    ) -> Result<(), String> {
+        if self.open.iter().any(|l| l.axis == axis) {
+            return Err("a loop within a loop over the same axis".into());
+        }
+        if lanes && self.open.iter().any(|l| l.lanes) {
+            return Err("lanes within lanes".into());
+        }
+        self.open.push(OpenLoop {
+            axis,
+            lanes,
+            folds: folds.to_vec(),
+        });
+        self.folds.extend(folds);
+        self.block(body)?;
+        self.open.pop();
+        self.folds.truncate(self.folds.len() - folds.len());
+        for f in folds {
+            self.finished[f.0 as usize] = true;
+        }
+        Ok(())
+    }
+
+    fn lane_axis(&self) -> Option<LoopAxisId> {
+        self.open.iter().find(|l| l.lanes).map(|l| l.axis)
+    }
+
+    fn index_has_lanes(&self, i: &Index) -> bool {
+        match i {
+            Index::Axis(a) | Index::Shift(a, _) => self.lane_axis() == Some(*a),
+            Index::Const(_) => false,
+            Index::Value(v) => self.lanes[v.0 as usize],
+        }
+    }
+
+    fn rank(&self, b: BufferId, rank: usize) -> Result<(), String> {
+        let dims = self.loops.buffers[b.0 as usize].dims.len();
+        if dims == rank {
+            Ok(())
+        } else {
+            Err(format!("{} has {dims} dims, not {rank}", self.name(b)))
+        }
+    }
+
+    fn indices(&self, b: BufferId, at: &[Index]) -> Result<(), String> {
+        self.rank(b, at.len())?;
+        let closed = at.iter().find(|i| match i {
+            Index::Axis(a) | Index::Shift(a, _) => !self.open.iter().any(|l| l.axis == *a),
+            Index::Const(_) | Index::Value(_) => false,
+        });
+        match closed {
+            Some(_) => Err(format!(
+                "{} is indexed by an axis whose loop is not open",
+                self.name(b)
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn store(&mut self, to: BufferId, at: &[Index], how: How) -> Result<(), String> {
+        self.indices(to, at)?;
+        let buffer = &self.loops.buffers[to.0 as usize];
+        if buffer.home == Home::Input {
+            return Err(format!("{} is an input", buffer.name));
+        }
+        if matches!(how, How::Combine(_)) {
+            let total = matches!(buffer.home, Home::Total(_));
+            if !total && !self.written[to.0 as usize] {
+                return Err(format!("{} is added to before it is set", buffer.name));
+            }
+            if self.lane_axis().is_some()
+                && at
+                    .iter()
+                    .any(|i| matches!(i, Index::Value(v) if self.lanes[v.0 as usize]))
+            {
+                return Err(format!("lanes may meet in one cell of {}", buffer.name));
+            }
+        }
+        if let Home::Total(_) = buffer.home {
+            self.totals.push(to);
+        } else if let (Some(row), false) = (self.row, buffer.home == Home::Row) {
+            let owned = at.contains(&Index::Axis(row));
+            if !owned && !self.single_chunk {
+                return Err(format!("two chunks may write one cell of {}", buffer.name));
+            }
+        }
+        self.written[to.0 as usize] = true;
+        Ok(())
+    }
+
+    fn expr(&self, e: &Expr) -> Result<(), String> {
+        match e {
+            Expr::Load {
+                from,
+                at,
+                or,
+                checked,
+                ..
+            } => {
+                self.indices(*from, at)?;
+                let host = self.loops.buffers[from.0 as usize].shares.unwrap_or(*from);
+                if !self.written[from.0 as usize] && !self.written[host.0 as usize] {
+                    return Err(format!("{} is read before it is written", self.name(*from)));
+                }
+                if self.totals.contains(from) {
+                    return Err(format!(
+                        "@{} is read before its chunks are merged",
+                        self.name(*from)
+                    ));
+                }
+                let dims = &self.loops.buffers[from.0 as usize].dims;
+                let proven = at.iter().zip(dims).all(|(i, d)| match i {
+                    Index::Axis(_) => true,
+                    Index::Const(k) => self
+                        .constant(d.extent)
+                        .is_some_and(|n| *k >= 0 && (*k as u64) < n),
+                    Index::Shift(..) | Index::Value(_) => false,
+                });
+                if !proven && !checked && or.is_none() {
+                    return Err(format!(
+                        "an index of {} is neither checked nor proven",
+                        self.name(*from)
+                    ));
+                }
+                Ok(())
+            }
+            Expr::Axis(a) => match self.open.iter().any(|l| l.axis == *a) {
+                true => Ok(()),
+                false => Err("an axis is used whose loop is not open".into()),
+            },
+            Expr::Folded(f) => match self.finished[f.0 as usize] && !self.folds.contains(f) {
+                true => Ok(()),
+                false => Err(format!("fold {} is read before its loop is done", f.0)),
+            },
+            Expr::Op(op, o) => match op {
+                Op::LogSumExp | Op::StopGradient | Op::IntDiv | Op::Mod => {
+                    Err(format!("`{}` has no place in loops", op.name()))
+                }
+                Op::Max | Op::Min if o.len() != 2 => {
+                    Err(format!("`{}` of {} operands", op.name(), o.len()))
+                }
+                _ => Ok(()),
+            },
+            Expr::Real(_)
+            | Expr::Int(_)
+            | Expr::Bool(_)
+            | Expr::Param(_)
+            | Expr::Size(_)
+            | Expr::Divide { .. }
+            | Expr::Select(..)
+            | Expr::Finite(_) => Ok(()),
+        }
+    }
+
+    fn constant(&self, e: ExtentIndex) -> Option<u64> {
+        match self.loops.extents[e.0 as usize].from {
+            ExtentFrom::Constant(n) => Some(n),
+            ExtentFrom::Input(_) | ExtentFrom::Expr(_) => None,
+        }
+    }
+}
