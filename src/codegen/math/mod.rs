@@ -52,6 +52,8 @@ pub trait MathContext {
 pub enum Function {
     /// e^x
     Exp,
+    /// e^x for x that is known not to be above 0, as after the largest was subtracted: a sixth cheaper than `Exp`. Wrong above 43.
+    ExpNonPositive,
     /// e^x - 1
     Expm1,
     /// The natural logarithm.
@@ -110,6 +112,7 @@ impl Function {
     /// Every function.
     pub const ALL: &'static [Function] = &[
         Function::Exp,
+        Function::ExpNonPositive,
         Function::Expm1,
         Function::Log,
         Function::Log1p,
@@ -143,6 +146,7 @@ impl Function {
         match self {
             Function::Xlogy | Function::Atan2 | Function::Pow | Function::Polygamma => 2,
             Function::Exp
+            | Function::ExpNonPositive
             | Function::Expm1
             | Function::Log
             | Function::Log1p
@@ -175,6 +179,7 @@ impl Function {
 pub fn emit(e: &mut Emitter, function: Function, x: Bundle, y: Bundle) -> Bundle {
     match function {
         Function::Exp => exp::exp(e, x),
+        Function::ExpNonPositive => exp::exp_of_negative(e, x),
         Function::Expm1 => exp::expm1(e, x),
         Function::Log => log::log(e, x),
         Function::Log1p => log::log1p(e, x),
