@@ -1,13 +1,14 @@
 //! From text to the syntax tree. The grammar is `grammar/loss.pest`, which reads as the language's reference.
 
 mod build;
+mod explain;
 mod nesting;
 pub mod token;
 
-use crate::ast::{File, FileId, Span};
-use crate::diagnostic::{Diagnostic, Sources};
+use crate::ast::{File, FileId};
+use crate::diagnostic::{Class, Diagnostic, Sources};
 use pest::Parser;
-use pest::error::InputLocation;
+use pest::error::{ErrorVariant, InputLocation};
 
 pub use nesting::MAX_NESTING;
 
@@ -37,18 +38,25 @@ pub fn parse(sources: &Sources, file: FileId) -> Result<File, Vec<Diagnostic>> {
     nesting::check(text, file).map_err(|error| vec![error])?;
     stacker::grow(STACK, || match LossParser::parse(Rule::file, text) {
         Ok(pairs) => build::file(pairs, file),
-        Err(error) => {
-            let place = match error.location {
-                InputLocation::Pos(at) | InputLocation::Span((at, _)) => at,
-            };
-            let span = Span {
-                file,
-                start: place as u32,
-                end: place as u32,
-            };
-            Err(vec![Diagnostic::error("syntax error").at(span, "here")])
-        }
+        Err(error) => Err(vec![refuse(error, text, file)]),
     })
+}
+
+/// The message for a text that the grammar does not pass.
+fn refuse(error: pest::error::Error<Rule>, text: &str, file: FileId) -> Diagnostic {
+    let place = match error.location {
+        InputLocation::Pos(place) | InputLocation::Span((place, _)) => place,
+    };
+    match error.variant {
+        ErrorVariant::ParsingError { positives, .. } => {
+            explain::explain(text, file, place, &positives)
+        }
+        // A limit of pest, which `STACK` is there to keep out of reach.
+        ErrorVariant::CustomError { message } => Diagnostic {
+            class: Class::Bug,
+            ..Diagnostic::error(format!("the parser gave up: {message}"))
+        },
+    }
 }
 
 /// The text of a file named `name`.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ast::Span;
 use crate::sexpr;
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,6 @@ fn expressions() {
 #[test]
 fn declarations() {
     for (source, expected) in [
-        ("", ""),
         ("\u{FEFF}loss f = x", "(loss f bare x)\n"),
         ("use a, b,\ndef f() = 1", "(use a)\n(use b)\n(def f () 1)\n"),
         ("axis L = 2 * size(S) + 1", "(axis L (+ (* 2 size(S)) 1))\n"),

@@ -83,9 +83,9 @@ pub fn is_keyword(word: &str) -> bool {
 
 /// Marks of two or three characters, longest first. Those that the language lacks are here too, so that a message can
 /// show them whole; `<-` is not: `a <-b` compares a with -b.
-const LONG_MARKS: [&str; 20] = [
+const LONG_MARKS: [&str; 21] = [
     "===", "!==", "...", "==", "!=", "<=", ">=", "**", "&&", "||", ":=", "->", "=>", "+=", "-=",
-    "*=", "/=", "++", "=<", "<>",
+    "*=", "/=", "++", "=<", "<>", "/*",
 ];
 
 /// The tokens of a text, comments included, in order.
@@ -125,7 +125,8 @@ impl<'a> Iterator for Tokens<'a> {
             };
             (kind, rest.find('\n').unwrap_or(rest.len()))
         } else if first.is_alphabetic() || first == '_' {
-            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+            // Digits of other alphabets are no part of a word: `x²` is x and a square.
+            let end = rest.find(|c: char| !(c.is_alphabetic() || c.is_ascii_digit() || c == '_'));
             (TokenKind::Word, end.unwrap_or(rest.len()))
         } else if let Some(length) = number_length(rest) {
             (TokenKind::Number, length)

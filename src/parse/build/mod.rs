@@ -28,6 +28,9 @@ pub(super) fn file(
             builder.errors.push(error);
         }
     }
+    if builder.errors.is_empty() && is_empty(&file) {
+        builder.errors.push(nothing_declared(id));
+    }
     if builder.errors.is_empty() {
         Ok(file)
     } else {
@@ -529,6 +532,35 @@ fn kind(pair: Pair<Rule>) -> Kind {
     } else {
         Kind::Bool
     }
+}
+
+fn is_empty(file: &File) -> bool {
+    let File {
+        id: _,
+        imports,
+        extents,
+        functions,
+        loss,
+        examples,
+    } = file;
+    imports.is_empty()
+        && extents.is_empty()
+        && functions.is_empty()
+        && loss.is_none()
+        && examples.is_empty()
+}
+
+fn nothing_declared(file: FileId) -> Diagnostic {
+    Diagnostic::error("the file declares nothing")
+        .at(
+            Span {
+                file,
+                start: 0,
+                end: 0,
+            },
+            "",
+        )
+        .help("a loss is declared as in `loss mse = mean((y - yhat)^2)`")
 }
 
 fn second_loss(first: &Loss, second: &Loss) -> Diagnostic {
