@@ -9,6 +9,7 @@ pub mod branches;
 pub mod canonicalize;
 pub mod equal;
 pub mod index;
+pub mod stabilize;
 pub mod inline;
 pub mod name;
 pub mod product;

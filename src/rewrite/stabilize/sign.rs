@@ -1,0 +1,482 @@
+//! What is known of an expression's value: an interval, from literals, domains of hyperparameters, operators that are
+//! never negative, and the conditions under which it is evaluated.
+//!
+//! A [`Range`] says "the value lies in it, or is NaN", in floating-point arithmetic: `exp(x)` is not negative, but it may
+//! be 0, and a sum of finite numbers may be infinite.
+
+use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
+use rustc_hash::FxHashMap;
+
+/// An interval of reals or ints; an open end at an infinity means that the value is finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Range {
+    pub low: f64,
+    pub high: f64,
+    pub low_open: bool,
+    pub high_open: bool,
+}
+
+/// A condition that holds wherever an expression is evaluated: `subject` lies in `range` or is NaN.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fact {
+    pub subject: ExprId,
+    pub range: Range,
+}
+
+/// How deep an expression is looked into.
+const DEPTH: u32 = 48;
+/// How deep, where facts make it impossible to remember answers.
+const DEPTH_WITH_FACTS: u32 = 8;
+
+impl Range {
+    /// Any value.
+    pub const ALL: Range = Range::closed(f64::NEG_INFINITY, f64::INFINITY);
+
+    pub const fn closed(low: f64, high: f64) -> Range {
+        Range { low, high, low_open: false, high_open: false }
+    }
+
+    pub const fn open(low: f64, high: f64) -> Range {
+        Range { low, high, low_open: true, high_open: true }
+    }
+
+    /// From `low`, not infinite.
+    const fn from(low: f64) -> Range {
+        Range { low, high: f64::INFINITY, low_open: false, high_open: true }
+    }
+
+    /// `>= 0`.
+    pub fn is_nonnegative(self) -> bool {
+        self.low >= 0.0
+    }
+
+    /// `> 0`.
+    pub fn is_positive(self) -> bool {
+        self.low > 0.0 || self.low == 0.0 && self.low_open
+    }
+
+    /// `< 0`.
+    pub fn is_negative(self) -> bool {
+        self.high < 0.0 || self.high == 0.0 && self.high_open
+    }
+
+    pub fn is_nonzero(self) -> bool {
+        self.is_positive() || self.is_negative()
+    }
+
+    /// Neither infinity.
+    pub fn is_finite(self) -> bool {
+        (self.low > f64::NEG_INFINITY || self.low_open) && (self.high < f64::INFINITY || self.high_open)
+    }
+
+    pub fn contains(self, x: f64) -> bool {
+        (x > self.low || x == self.low && !self.low_open) && (x < self.high || x == self.high && !self.high_open)
+    }
+
+    /// What is in both.
+    pub fn meet(self, other: Range) -> Range {
+        let (low, low_open) = match self.low.total_cmp(&other.low) {
+            std::cmp::Ordering::Greater => (self.low, self.low_open),
+            std::cmp::Ordering::Less => (other.low, other.low_open),
+            std::cmp::Ordering::Equal => (self.low, self.low_open || other.low_open),
+        };
+        let (high, high_open) = match self.high.total_cmp(&other.high) {
+            std::cmp::Ordering::Less => (self.high, self.high_open),
+            std::cmp::Ordering::Greater => (other.high, other.high_open),
+            std::cmp::Ordering::Equal => (self.high, self.high_open || other.high_open),
+        };
+        Range { low, high, low_open, high_open }
+    }
+
+    /// What is in either, and between.
+    pub fn join(self, other: Range) -> Range {
+        let (low, low_open) = match self.low.total_cmp(&other.low) {
+            std::cmp::Ordering::Less => (self.low, self.low_open),
+            std::cmp::Ordering::Greater => (other.low, other.low_open),
+            std::cmp::Ordering::Equal => (self.low, self.low_open && other.low_open),
+        };
+        let (high, high_open) = match self.high.total_cmp(&other.high) {
+            std::cmp::Ordering::Greater => (self.high, self.high_open),
+            std::cmp::Ordering::Less => (other.high, other.high_open),
+            std::cmp::Ordering::Equal => (self.high, self.high_open && other.high_open),
+        };
+        Range { low, high, low_open, high_open }
+    }
+
+    fn negated(self) -> Range {
+        Range { low: -self.high, high: -self.low, low_open: self.high_open, high_open: self.low_open }
+    }
+
+    /// Rounding may reach an end that the exact sum does not, but not where the other term is not negative (positive).
+    fn plus(self, other: Range) -> Range {
+        let end = |a: f64, b: f64, none: f64| if (a + b).is_nan() { none } else { a + b };
+        let stays = |a_open: bool, b_open: bool, a: f64, b: f64| a_open && b == 0.0 || b_open && a == 0.0;
+        Range {
+            low: end(self.low, other.low, f64::NEG_INFINITY),
+            high: end(self.high, other.high, f64::INFINITY),
+            low_open: self.low.is_finite()
+                && other.low.is_finite()
+                && stays(self.low_open, other.low_open, self.low, other.low),
+            high_open: self.high.is_finite()
+                && other.high.is_finite()
+                && stays(self.high_open, other.high_open, self.high, other.high),
+        }
+    }
+
+    fn times(self, other: Range) -> Range {
+        // 0 * inf is NaN, which is no bound.
+        let product = |a: f64, b: f64| if a == 0.0 || b == 0.0 { 0.0 } else { a * b };
+        let corners = [
+            product(self.low, other.low),
+            product(self.low, other.high),
+            product(self.high, other.low),
+            product(self.high, other.high),
+        ];
+        let mut r = Range::closed(
+            corners.iter().copied().fold(f64::INFINITY, f64::min),
+            corners.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        );
+        // A literal factor does not make 0 of a positive number worth speaking of.
+        let literal = |r: Range| r.low == r.high && r.low != 0.0 && r.low.is_finite();
+        if literal(other) && self.is_nonzero() || literal(self) && other.is_nonzero() {
+            if r.low == 0.0 {
+                r.low_open = true;
+            }
+            if r.high == 0.0 {
+                r.high_open = true;
+            }
+        }
+        r
+    }
+
+    /// The range of an increasing function that is `f` at the ends (which may be rounded, so ends are closed).
+    fn mapped(self, f: impl Fn(f64) -> f64) -> Range {
+        let (low, high) = (f(self.low), f(self.high));
+        Range::closed(
+            if low.is_nan() { f64::NEG_INFINITY } else { low - slack(low) },
+            if high.is_nan() { f64::INFINITY } else { high + slack(high) },
+        )
+    }
+
+    fn absolute(self) -> Range {
+        if self.is_nonnegative() {
+            return self;
+        }
+        if self.high <= 0.0 {
+            return self.negated();
+        }
+        let high = self.high.max(-self.low);
+        let high_open = (self.high < high || self.high_open) && (-self.low < high || self.low_open);
+        Range { low: 0.0, high, low_open: false, high_open }
+    }
+
+    fn squared(self) -> Range {
+        let a = self.absolute();
+        Range { low: a.low * a.low, high: a.high * a.high, low_open: false, high_open: false }
+    }
+
+    fn divided_by(self, other: Range) -> Range {
+        if other.low == other.high && other.low != 0.0 && other.low.is_finite() {
+            return self.times(Range::closed(1.0 / other.low, 1.0 / other.low));
+        }
+        let sign = |r: Range| {
+            if r.is_nonnegative() {
+                1
+            } else if r.high <= 0.0 {
+                -1
+            } else {
+                0
+            }
+        };
+        match sign(self) * sign(other) {
+            1 => Range::closed(0.0, f64::INFINITY),
+            -1 => Range::closed(f64::NEG_INFINITY, 0.0),
+            _ => Range::ALL,
+        }
+    }
+}
+
+/// How far a rounded value may be from the exact one.
+fn slack(x: f64) -> f64 {
+    if x.is_finite() { x.abs() * 1e-14 } else { 0.0 }
+}
+
+/// Ranges of a program's expressions, each computed once.
+#[derive(Default)]
+pub struct Ranges {
+    memo: FxHashMap<ExprId, Range>,
+    tensors: FxHashMap<TensorId, Range>,
+}
+
+impl Ranges {
+    /// The range of an expression, whatever conditions it stands under.
+    pub fn of(&mut self, program: &Program, e: ExprId) -> Range {
+        self.at(program, e, &[], DEPTH)
+    }
+
+    /// The range of an expression where `facts` hold.
+    pub fn under(&mut self, program: &Program, e: ExprId, facts: &[Fact]) -> Range {
+        if facts.is_empty() {
+            return self.of(program, e);
+        }
+        self.at(program, e, facts, DEPTH_WITH_FACTS)
+    }
+
+    fn at(&mut self, program: &Program, e: ExprId, facts: &[Fact], depth: u32) -> Range {
+        if let Some(&r) = self.memo.get(&e)
+            && (facts.is_empty() || depth == 0)
+        {
+            return r;
+        }
+        if depth == 0 {
+            return Range::ALL;
+        }
+        let mut r = self.of_node(program, e, facts, depth - 1);
+        for fact in facts {
+            if fact.subject == e {
+                r = r.meet(fact.range);
+            }
+        }
+        // An answer cut short by the depth is still true, and remembering it keeps the cost linear.
+        if facts.is_empty() {
+            self.memo.insert(e, r);
+        }
+        r
+    }
+
+    fn of_node(&mut self, program: &Program, e: ExprId, facts: &[Fact], depth: u32) -> Range {
+        match program.node(e) {
+            Node::Real(x) if x.0.is_nan() => Range::ALL,
+            Node::Real(x) => Range::closed(x.0, x.0),
+            Node::Int(k) => Range::closed(*k as f64, *k as f64),
+            Node::Bool(_) => Range::ALL,
+            Node::Axis(_) | Node::Size(_) => Range::from(0.0),
+            Node::Param(p) => match program.params[p.index()].domain {
+                Some(d) => Range {
+                    low: d.low,
+                    high: d.high,
+                    low_open: !d.low_included || d.low.is_infinite(),
+                    high_open: !d.high_included || d.high.is_infinite(),
+                },
+                None => Range::open(f64::NEG_INFINITY, f64::INFINITY),
+            },
+            Node::Read { tensor, default, .. } => {
+                let (tensor, default) = (*tensor, *default);
+                let read = self.of_tensor(program, tensor, depth);
+                match default {
+                    Some(d) => read.join(self.at(program, d, facts, depth)),
+                    None => read,
+                }
+            }
+            &Node::If { condition, then, otherwise } => {
+                let mut branch = |b: ExprId, holds: bool| {
+                    let r = self.at(program, b, facts, depth);
+                    facts_of(program, condition, holds, &mut Ranges::default())
+                        .iter()
+                        .filter(|f| f.subject == b)
+                        .fold(r, |r, f| r.meet(f.range))
+                };
+                branch(then, true).join(branch(otherwise, false))
+            }
+            Node::Op(op, operands) => self.of_op(program, *op, operands, facts, depth),
+            &Node::Reduce { op, body, .. } => {
+                let r = match op {
+                    ReduceOp::Any | ReduceOp::All | ReduceOp::Count => Range::ALL,
+                    _ => self.at(program, body, facts, depth),
+                };
+                of_reduction(op, r)
+            }
+        }
+    }
+
+    fn of_tensor(&mut self, program: &Program, tensor: TensorId, depth: u32) -> Range {
+        if let Some(&r) = self.tensors.get(&tensor) {
+            return r;
+        }
+        // Until it is known (a recurrence reads itself) it may be anything.
+        self.tensors.insert(tensor, Range::ALL);
+        let r = match program.body(tensor) {
+            Some(&Body::Expr(body)) => self.at(program, body, &[], depth),
+            Some(Body::Argsort { .. }) => Range::from(0.0),
+            Some(Body::Grad { .. }) | None => Range::ALL,
+        };
+        self.tensors.insert(tensor, r);
+        r
+    }
+
+    fn of_op(&mut self, program: &Program, op: Op, operands: &[ExprId], facts: &[Fact], depth: u32) -> Range {
+        let mut get = |i: usize| self.at(program, operands[i], facts, depth);
+        let from_zero = Range::closed(0.0, f64::INFINITY);
+        match op {
+            Op::Add => get(0).plus(get(1)),
+            Op::Sub => get(0).plus(get(1).negated()),
+            Op::Mul if operands[0] == operands[1] => get(0).squared(),
+            Op::Mul => get(0).times(get(1)),
+            Op::Neg => get(0).negated(),
+            Op::Abs => get(0).absolute(),
+            Op::Sign => {
+                let r = get(0);
+                let sign = |x: f64| if x == 0.0 { 0.0 } else { x.signum() };
+                Range::closed(
+                    if r.is_positive() { 1.0 } else { sign(r.low) },
+                    if r.is_negative() { -1.0 } else { sign(r.high) },
+                )
+            }
+            Op::Max | Op::Min => {
+                let first = get(0);
+                (1..operands.len()).fold(first, |a, i| {
+                    let b = get(i);
+                    let (most, least) = (a.join(b), a.meet(b));
+                    if op == Op::Max {
+                        Range { low: least.low, low_open: least.low_open, ..most }
+                    } else {
+                        Range { high: least.high, high_open: least.high_open, ..most }
+                    }
+                })
+            }
+            Op::Clamp => {
+                let (x, low, high) = (get(0), get(1), get(2));
+                // max(x, low), then min with high.
+                let raised = Range { low: x.low.max(low.low), high: x.high.max(low.high), low_open: false, high_open: false };
+                Range::closed(raised.low.min(high.low), raised.high.min(high.high))
+            }
+            Op::IntDiv if get(0).is_nonnegative() && get(1).is_nonnegative() => Range::from(0.0),
+            Op::Mod if get(1).is_nonnegative() => Range::from(0.0),
+            Op::IntDiv | Op::Mod => Range::ALL,
+            Op::Div => get(0).divided_by(get(1)),
+            Op::Pow => {
+                let (base, exponent) = (get(0), get(1));
+                let even = exponent.low == exponent.high && exponent.low % 2.0 == 0.0;
+                if even && exponent.low == 2.0 {
+                    base.squared()
+                } else if base.is_nonnegative() && base.high <= 1.0 && exponent.is_nonnegative() {
+                    Range::closed(0.0, 1.0)
+                } else if base.is_nonnegative() || even {
+                    from_zero
+                } else {
+                    Range::ALL
+                }
+            }
+            Op::Sqrt => {
+                let r = get(0);
+                Range { low_open: r.is_positive(), ..Range::closed(0.0, f64::INFINITY).meet(r.mapped(f64::sqrt)) }
+            }
+            Op::Exp => from_zero.meet(get(0).mapped(f64::exp)),
+            Op::Expm1 => Range::closed(-1.0, f64::INFINITY).meet(get(0).mapped(f64::exp_m1)),
+            Op::Log => get(0).mapped(f64::ln),
+            Op::Log1p => get(0).mapped(f64::ln_1p),
+            Op::Log2 => get(0).mapped(f64::log2),
+            Op::Sin | Op::Cos | Op::Tanh | Op::Erf => {
+                let r = get(0);
+                let high = if r.high <= 0.0 && !matches!(op, Op::Sin | Op::Cos) { 0.0 } else { 1.0 };
+                let low = if r.low >= 0.0 && !matches!(op, Op::Sin | Op::Cos) { 0.0 } else { -1.0 };
+                Range::closed(low, high)
+            }
+            Op::Asin | Op::Atan => Range::closed(-1.6, 1.6),
+            Op::Acos => Range::closed(0.0, 3.2),
+            Op::Atan2 => Range::closed(-3.2, 3.2),
+            Op::Sinh if get(0).is_nonnegative() => from_zero,
+            Op::Cosh => Range::closed(1.0, f64::INFINITY),
+            Op::Sigmoid => Range::closed(0.0, 1.0).meet(get(0).mapped(|x| 1.0 / (1.0 + (-x).exp()))),
+            Op::Softplus => from_zero,
+            Op::Relu => {
+                let r = get(0);
+                Range { low: r.low.max(0.0), low_open: r.is_positive() && r.low_open, high: r.high.max(0.0), high_open: r.high_open }
+            }
+            Op::Floor => get(0).mapped(f64::floor),
+            Op::Ceil => get(0).mapped(f64::ceil),
+            Op::Round => get(0).mapped(f64::round),
+            Op::Xlogy => {
+                let (x, y) = (get(0), get(1));
+                match (x.is_nonnegative(), y.low >= 1.0, y.high <= 1.0) {
+                    (true, true, _) => from_zero,
+                    (true, _, true) => from_zero.negated(),
+                    _ => Range::ALL,
+                }
+            }
+            Op::LogSumExp => {
+                let low = (0..operands.len()).map(|i| get(i).low).fold(f64::NEG_INFINITY, f64::max);
+                Range::closed(low - slack(low), f64::INFINITY)
+            }
+            Op::StopGradient => get(0),
+            Op::ToReal => get(0),
+            Op::ToInt => get(0).mapped(f64::trunc),
+            Op::Tan | Op::Sinh | Op::Lgamma | Op::Digamma | Op::Polygamma => Range::ALL,
+            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => Range::ALL,
+        }
+    }
+}
+
+/// The range of a reduction of elements in `r`, with what it is of nothing.
+fn of_reduction(op: ReduceOp, r: Range) -> Range {
+    let from_zero = Range::closed(0.0, f64::INFINITY);
+    match op {
+        ReduceOp::Sum if r.is_nonnegative() => from_zero,
+        ReduceOp::Sum if r.high <= 0.0 => from_zero.negated(),
+        ReduceOp::Sum => Range::ALL,
+        ReduceOp::Mean => Range::closed(r.low - 1e5 * slack(r.low), r.high + 1e5 * slack(r.high)),
+        ReduceOp::Prod if r.is_nonnegative() && r.high <= 1.0 => Range::closed(0.0, 1.0),
+        ReduceOp::Prod if r.is_nonnegative() => from_zero,
+        ReduceOp::Prod => Range::ALL,
+        ReduceOp::Max => r.join(Range::closed(f64::NEG_INFINITY, f64::NEG_INFINITY)),
+        ReduceOp::Min => r.join(Range::closed(f64::INFINITY, f64::INFINITY)),
+        ReduceOp::Norm => from_zero,
+        ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin => Range::from(0.0),
+        ReduceOp::LogSumExp | ReduceOp::Any | ReduceOp::All => Range::ALL,
+    }
+}
+
+/// What `condition` says of its operands where it holds (or, with `holds` false, where it does not).
+pub fn facts_of(program: &Program, condition: ExprId, holds: bool, ranges: &mut Ranges) -> Vec<Fact> {
+    let mut facts = vec![];
+    let mut stack = vec![(condition, holds)];
+    while let Some((c, holds)) = stack.pop() {
+        let Node::Op(op, o) = program.node(c) else { continue };
+        match (op, holds) {
+            (Op::And, true) | (Op::Or, false) => stack.extend([(o[0], holds), (o[1], holds)]),
+            (Op::Not, _) => stack.push((o[0], !holds)),
+            (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, _) if program.ty(o[0]) != Type::Bool => {
+                compared(program, *op, holds, o[0], o[1], ranges, &mut facts);
+            }
+            _ => {}
+        }
+    }
+    facts
+}
+
+/// The facts of one comparison. Where it does not hold, an operand may be NaN, which every range allows.
+fn compared(program: &Program, op: Op, holds: bool, a: ExprId, b: ExprId, ranges: &mut Ranges, facts: &mut Vec<Fact>) {
+    let (ra, rb) = (ranges.of(program, a), ranges.of(program, b));
+    let below = |r: Range, strict: bool| Range {
+        high: r.high,
+        high_open: strict || r.high_open,
+        ..Range::ALL
+    };
+    let above = |r: Range, strict: bool| Range { low: r.low, low_open: strict || r.low_open, ..Range::ALL };
+    let (less, strict) = match (op, holds) {
+        (Op::Lt, true) | (Op::Ge, false) => (Some(true), true),
+        (Op::Le, true) | (Op::Gt, false) => (Some(true), false),
+        (Op::Gt, true) | (Op::Le, false) => (Some(false), true),
+        (Op::Ge, true) | (Op::Lt, false) => (Some(false), false),
+        (Op::Eq, true) | (Op::Ne, false) => (None, false),
+        // Of a number that is not negative, `!= 0` says that it is positive.
+        _ => {
+            for (x, rx, ry) in [(a, ra, rb), (b, rb, ra)] {
+                if ry == Range::closed(0.0, 0.0) && rx.is_nonnegative() {
+                    facts.push(Fact { subject: x, range: Range { low: 0.0, low_open: true, ..Range::ALL } });
+                }
+            }
+            return;
+        }
+    };
+    let pair = match less {
+        Some(true) => (below(rb, strict), above(ra, strict)),
+        Some(false) => (above(rb, strict), below(ra, strict)),
+        None => (rb, ra),
+    };
+    for (subject, range) in [(a, pair.0), (b, pair.1)] {
+        if range != Range::ALL && !matches!(program.node(subject), Node::Real(_) | Node::Int(_)) {
+            facts.push(Fact { subject, range });
+        }
+    }
+}
