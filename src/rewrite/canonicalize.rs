@@ -366,7 +366,7 @@ impl Program {
             return self.neg(product);
         }
         // A literal moves in front and meets the literal there: `2 * (3 * x)`, `(0.5 * x) * 2`.
-        if self.number(b).is_some() {
+        if self.number(b).is_some() && self.number(a).is_none() {
             return self.mul(b, a);
         }
         if self.number(a).is_some()
