@@ -17,6 +17,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new("twice_sigmoid_less_one", SUMS, twice_sigmoid_less_one),
     // 1 + tanh(x) is 0 for x below -19.
     Rule::new("one_plus_tanh", SUMS, one_plus_tanh),
+    // 1 - tanh(x)^2 is 0 for |x| above 19; it is tanh's derivative.
+    Rule::new("one_less_tanh_squared", SUMS, one_less_tanh_squared),
     // 1 - cos(x) is 0 for |x| below 1e-8.
     Rule::new("one_less_cos", SUMS, one_less_cos),
     // cosh(x) - 1 is 0 for |x| below 1e-8.
@@ -86,6 +88,34 @@ fn one_plus_tanh(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let x = r.scale(2.0 * p.ratio, p.x);
     let sigmoid = r.op(Op::Sigmoid, &[x]);
     Some(r.times(&p.rest, sigmoid))
+}
+
+/// `1 - tanh(x)^2` is `1 / cosh(x)^2`.
+fn one_less_tanh_squared(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
+    let (a, b) = r.pair(e)?;
+    for (f, g) in [(&a, &b), (&b, &a)] {
+        for i in 0..f.num.len() {
+            let root = match r.program.binary(f.num[i], Op::Pow) {
+                Some((base, n)) if r.program.is_number(n, 2.0) => base,
+                _ => f.num[i],
+            };
+            let Some(x) = r.unary(root, Op::Tanh) else { continue };
+            let mut rest = f.clone();
+            rest.num.remove(i);
+            if root == f.num[i] {
+                let Some(second) = rest.num.iter().position(|&n| n == root) else { continue };
+                rest.num.remove(second);
+            }
+            if g.ratio(&rest) == Some(-1.0) {
+                let cosh = r.op(Op::Cosh, &[x]);
+                let square = r.program.power(cosh, 2.0);
+                let mut quotient = g.clone();
+                quotient.den.push(square);
+                return Some(r.product(&quotient));
+            }
+        }
+    }
+    None
 }
 
 /// `1 - cos(x)` is `2 sin(x / 2)^2`.

@@ -31,9 +31,13 @@ struct Logistic {
     v: Option<ExprId>,
 }
 
-/// A denominator of a sigmoid: `1 + exp(u)`, `exp(u) + exp(v)`, `1 + c expm1(u)` with c = 1/2.
+/// A denominator of a sigmoid: `1 + exp(u)`, `exp(u) + exp(v)`, `cosh(u)`, `1 + c expm1(u)` with c = 1/2.
 fn logistic(r: &mut Rewriter, e: ExprId) -> Option<Logistic> {
     let e = r.look(e);
+    if let Some(u) = r.program.unary(e, Op::Cosh) {
+        let v = r.neg(u);
+        return Some(Logistic { literal: 0.5, u, v: Some(v) });
+    }
     if !matches!(r.program.node(e), Node::Op(Op::Add | Op::Sub, _)) {
         return None;
     }
@@ -76,7 +80,7 @@ fn without(factors: &[ExprId], at: usize) -> Vec<ExprId> {
 
 /// `sinh(x) / cosh(x)` and `expm1(x) / (1 + exp(x))`, which is `tanh(x / 2)`.
 fn tanh_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
-    let f = r.factors(e);
+    let f = r.deep_factors(e);
     for d in 0..f.den.len() {
         if let Some(x) = r.unary(f.den[d], Op::Cosh)
             && let Some(n) = find(r, &f.num, Op::Sinh, |y| y == x)
@@ -100,7 +104,7 @@ fn tanh_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 /// A denominator `1 + exp(u)` is a factor `sigmoid(-u)`, or `sigmoid(u)` if there is an `exp(u)` above it. Also a power
 /// of it: `exp(x) / (1 + exp(x))^2`.
 fn sigmoid_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
-    let f = r.factors(e);
+    let f = r.deep_factors(e);
     for d in 0..f.den.len() {
         let whole = f.den[d];
         let (base, power) = match r.program.binary(whole, Op::Pow) {
@@ -114,7 +118,10 @@ fn sigmoid_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         let mut rest = Factors { literal: f.literal / l.literal.powf(power), num: f.num.clone(), den: without(&f.den, d) };
         let mut sigmoids = vec![];
         for _ in 0..power as usize {
-            sigmoids.push(one_sigmoid(r, &l, &mut rest)?);
+            sigmoids.extend(one_sigmoid(r, &l, &mut rest));
+        }
+        if sigmoids.len() < power as usize {
+            continue;
         }
         for s in sigmoids {
             rest.num.push(s);
@@ -157,7 +164,7 @@ fn is_exponential(r: &Rewriter, s: &Scaled) -> bool {
 /// Other factors stay outside. One that may be 0 must not meet an exponential that overflows only now: `w * exp(400) /
 /// exp(-400)` is 0 for w = 0. So there the exponent must be one of the sum's own, which is not above 0.
 fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
-    let f = r.factors(e);
+    let f = r.deep_factors(e);
     if f.den.is_empty() || f.num.is_empty() {
         return None;
     }

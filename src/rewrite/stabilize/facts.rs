@@ -23,7 +23,7 @@ pub fn collect(program: &Program, tensors: &[TensorId], ranges: &mut Ranges) -> 
     for &id in ids.iter().rev() {
         let here = facts.get(&id).cloned().unwrap_or_else(|| none.clone());
         let with = |condition: ExprId, holds: bool, ranges: &mut Ranges| -> Rc<[Fact]> {
-            let more = facts_of(program, condition, holds, ranges);
+            let more = facts_of(program, condition, holds, |e| ranges.of(program, e));
             if more.is_empty() { here.clone() } else { here.iter().copied().chain(more).collect() }
         };
         match program.node(id) {

@@ -301,13 +301,12 @@ fn log1p_of_less_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         let softplus = r.op(Op::Softplus, &[x]);
         return Some(r.neg(softplus));
     }
-    if let Some(square) = r.square_root_of(positive)
-        && let Some(_) = r.unary(square, Op::Tanh)
+    if let Some(root) = r.square_root_of(positive)
+        && r.unary(root, Op::Tanh).is_some()
     {
         let one = r.real(1.0);
-        let difference = r.program.sub(one, positive);
-        let log = r.program.raw(Op::Log, &[difference]);
-        return log_of_exp(r, log);
+        let difference = r.op(Op::Sub, &[one, positive]);
+        return Some(r.op(Op::Log, &[difference]));
     }
     let x = r.unary(positive, Op::Exp)?;
     // Below -log 2 it is what it should be.

@@ -203,16 +203,8 @@ impl<'a> Rewriter<'a> {
 
     /// What `id` becomes, its operands being done.
     fn expression(&mut self, id: ExprId) -> ExprId {
-        let node = self.program.node(id);
-        let new = map_operands(node, |c| self.memo[&c]);
-        let same = new == *node;
-        if let Node::Op(op, _) = &new
-            && rules_of(*op).is_empty()
-            && same
-        {
-            return id;
-        }
-        let new = if same { id } else { self.program.make(new) };
+        let node = map_operands(self.program.node(id), |c| self.memo[&c]);
+        let new = self.program.make(node);
         self.span = self.program.span(id);
         self.facts.clear();
         if let Some(facts) = self.all_facts.get(&id) {

@@ -285,9 +285,6 @@ impl Rewriter<'_> {
 
     /// A sum of terms, some of them exponentials.
     fn scaled_sum(&mut self, e: ExprId, depth: u32) -> Option<Scaled> {
-        if let Some(s) = self.one_less_tanh_squared(e) {
-            return Some(s);
-        }
         let terms = self.terms(e, 8);
         let mut parts: Vec<Part> = vec![];
         for &(minus, t) in &terms {
@@ -407,22 +404,6 @@ impl Rewriter<'_> {
         }
         let weight = Factors { num: vec![sum?], ..Factors::one() };
         Some(Scaled { weight, log: shift, growth: Growth::Grows, finite: true, shifted: true })
-    }
-
-    /// `1 - tanh(x)^2` is `4 sigmoid(2x) sigmoid(-2x)`; it cancels to 0 for |x| above 19.
-    fn one_less_tanh_squared(&mut self, e: ExprId) -> Option<Scaled> {
-        let (one, square) = self.program.binary(e, Op::Sub)?;
-        if !self.program.is_number(one, 1.0) {
-            return None;
-        }
-        let root = self.square_root_of(square)?;
-        let x = self.unary(root, Op::Tanh)?;
-        let (double, minus) = (self.scale(2.0, x), self.scale(-2.0, x));
-        let (a, b) = (self.program.op(Op::Softplus, &[double]), self.program.op(Op::Softplus, &[minus]));
-        let sum = self.program.add(a, b);
-        let mut s = Scaled::pure(self.neg(sum), Growth::Decays);
-        s.weight.literal = 4.0;
-        Some(s)
     }
 }
 

@@ -246,20 +246,9 @@ impl Ranges {
 
     fn of_node(&mut self, program: &Program, e: ExprId, facts: &[Fact], depth: u32) -> Range {
         match program.node(e) {
-            Node::Real(x) if x.0.is_nan() => Range::ALL,
-            Node::Real(x) => Range::closed(x.0, x.0),
-            Node::Int(k) => Range::closed(*k as f64, *k as f64),
-            Node::Bool(_) => Range::ALL,
-            Node::Axis(_) | Node::Size(_) => Range::from(0.0),
-            Node::Param(p) => match program.params[p.index()].domain {
-                Some(d) => Range {
-                    low: d.low,
-                    high: d.high,
-                    low_open: !d.low_included || d.low.is_infinite(),
-                    high_open: !d.high_included || d.high.is_infinite(),
-                },
-                None => Range::open(f64::NEG_INFINITY, f64::INFINITY),
-            },
+            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => {
+                leaf(program, e)
+            }
             Node::Read { tensor, default, .. } => {
                 let (tensor, default) = (*tensor, *default);
                 let read = self.of_tensor(program, tensor, depth);
@@ -271,7 +260,8 @@ impl Ranges {
             &Node::If { condition, then, otherwise } => {
                 let mut branch = |b: ExprId, holds: bool| {
                     let r = self.at(program, b, facts, depth);
-                    facts_of(program, condition, holds, &mut Ranges::default())
+                    // Only what leaves say: asking for more would start again at every `if`.
+                    facts_of(program, condition, holds, |e| leaf(program, e))
                         .iter()
                         .filter(|f| f.subject == b)
                         .fold(r, |r, f| r.meet(f.range))
@@ -407,6 +397,27 @@ impl Ranges {
     }
 }
 
+/// The range of an expression without operands; of any other, every value.
+fn leaf(program: &Program, e: ExprId) -> Range {
+    match program.node(e) {
+        Node::Real(x) if !x.0.is_nan() => Range::closed(x.0, x.0),
+        Node::Int(k) => Range::closed(*k as f64, *k as f64),
+        Node::Axis(_) | Node::Size(_) => Range::from(0.0),
+        Node::Param(p) => match program.params[p.index()].domain {
+            Some(d) => Range {
+                low: d.low,
+                high: d.high,
+                low_open: !d.low_included || d.low.is_infinite(),
+                high_open: !d.high_included || d.high.is_infinite(),
+            },
+            None => Range::open(f64::NEG_INFINITY, f64::INFINITY),
+        },
+        Node::Real(_) | Node::Bool(_) | Node::Read { .. } | Node::If { .. } | Node::Op(..) | Node::Reduce { .. } => {
+            Range::ALL
+        }
+    }
+}
+
 /// The range of a reduction of elements in `r`, with what it is of nothing.
 fn of_reduction(op: ReduceOp, r: Range) -> Range {
     let from_zero = Range::closed(0.0, f64::INFINITY);
@@ -427,7 +438,13 @@ fn of_reduction(op: ReduceOp, r: Range) -> Range {
 }
 
 /// What `condition` says of its operands where it holds (or, with `holds` false, where it does not).
-pub fn facts_of(program: &Program, condition: ExprId, holds: bool, ranges: &mut Ranges) -> Vec<Fact> {
+/// `range` says what is known of an operand.
+pub fn facts_of(
+    program: &Program,
+    condition: ExprId,
+    holds: bool,
+    mut range: impl FnMut(ExprId) -> Range,
+) -> Vec<Fact> {
     let mut facts = vec![];
     let mut stack = vec![(condition, holds)];
     while let Some((c, holds)) = stack.pop() {
@@ -436,7 +453,11 @@ pub fn facts_of(program: &Program, condition: ExprId, holds: bool, ranges: &mut 
             (Op::And, true) | (Op::Or, false) => stack.extend([(o[0], holds), (o[1], holds)]),
             (Op::Not, _) => stack.push((o[0], !holds)),
             (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, _) if program.ty(o[0]) != Type::Bool => {
-                compared(program, *op, holds, o[0], o[1], ranges, &mut facts);
+                let sides = [(o[0], range(o[0])), (o[1], range(o[1]))];
+                let says = compared(*op, holds, sides);
+                facts.extend(says.into_iter().flatten().filter(|f| {
+                    f.range != Range::ALL && !matches!(program.node(f.subject), Node::Real(_) | Node::Int(_))
+                }));
             }
             _ => {}
         }
@@ -445,13 +466,8 @@ pub fn facts_of(program: &Program, condition: ExprId, holds: bool, ranges: &mut 
 }
 
 /// The facts of one comparison. Where it does not hold, an operand may be NaN, which every range allows.
-fn compared(program: &Program, op: Op, holds: bool, a: ExprId, b: ExprId, ranges: &mut Ranges, facts: &mut Vec<Fact>) {
-    let (ra, rb) = (ranges.of(program, a), ranges.of(program, b));
-    let below = |r: Range, strict: bool| Range {
-        high: r.high,
-        high_open: strict || r.high_open,
-        ..Range::ALL
-    };
+fn compared(op: Op, holds: bool, [(a, ra), (b, rb)]: [(ExprId, Range); 2]) -> [Option<Fact>; 2] {
+    let below = |r: Range, strict: bool| Range { high: r.high, high_open: strict || r.high_open, ..Range::ALL };
     let above = |r: Range, strict: bool| Range { low: r.low, low_open: strict || r.low_open, ..Range::ALL };
     let (less, strict) = match (op, holds) {
         (Op::Lt, true) | (Op::Ge, false) => (Some(true), true),
@@ -461,22 +477,17 @@ fn compared(program: &Program, op: Op, holds: bool, a: ExprId, b: ExprId, ranges
         (Op::Eq, true) | (Op::Ne, false) => (None, false),
         // Of a number that is not negative, `!= 0` says that it is positive.
         _ => {
-            for (x, rx, ry) in [(a, ra, rb), (b, rb, ra)] {
-                if ry == Range::closed(0.0, 0.0) && rx.is_nonnegative() {
-                    facts.push(Fact { subject: x, range: Range { low: 0.0, low_open: true, ..Range::ALL } });
-                }
-            }
-            return;
+            let positive = |x: ExprId, rx: Range, ry: Range| {
+                let range = Range { low: 0.0, low_open: true, ..Range::ALL };
+                (ry == Range::closed(0.0, 0.0) && rx.is_nonnegative()).then_some(Fact { subject: x, range })
+            };
+            return [positive(a, ra, rb), positive(b, rb, ra)];
         }
     };
-    let pair = match less {
+    let (says_a, says_b) = match less {
         Some(true) => (below(rb, strict), above(ra, strict)),
         Some(false) => (above(rb, strict), below(ra, strict)),
         None => (rb, ra),
     };
-    for (subject, range) in [(a, pair.0), (b, pair.1)] {
-        if range != Range::ALL && !matches!(program.node(subject), Node::Real(_) | Node::Int(_)) {
-            facts.push(Fact { subject, range });
-        }
-    }
+    [Some(Fact { subject: a, range: says_a }), Some(Fact { subject: b, range: says_b })]
 }

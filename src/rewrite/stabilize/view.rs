@@ -122,6 +122,21 @@ impl Rewriter<'_> {
         f
     }
 
+    /// `e` as a product, also of what definitions are products of.
+    pub(super) fn deep_factors(&mut self, e: ExprId) -> Factors {
+        let shallow = self.factors(e);
+        let mut deep = Factors { literal: shallow.literal, ..Factors::one() };
+        for (below, f) in shallow.num.iter().map(|&f| (false, f)).chain(shallow.den.iter().map(|&f| (true, f))) {
+            let looked = self.look(f);
+            let inner = match self.program.node(looked) {
+                Node::Op(Op::Mul | Op::Div | Op::Neg, _) if looked != f => self.factors(looked),
+                _ => Factors { num: vec![f], ..Factors::one() },
+            };
+            deep = if below { deep.over(&inner) } else { deep.times(&inner) };
+        }
+        deep
+    }
+
     /// `e` as a sum, at most `limit` terms. What cannot be taken apart is one term. Reads stay.
     pub(super) fn terms(&self, e: ExprId, limit: usize) -> Vec<Term> {
         let mut terms = vec![];
@@ -139,15 +154,12 @@ impl Rewriter<'_> {
     }
 
     /// The two operands of a sum or difference as products, as they stand in the tree: `x - y` is `x + (-1) * y`.
-    pub(super) fn pair(&self, e: ExprId) -> Option<(Factors, Factors)> {
-        let (minus, &[a, b]) = (match self.program.node(e) {
-            Node::Op(Op::Add, o) => (false, &o[..]),
-            Node::Op(Op::Sub, o) => (true, &o[..]),
-            _ => return None,
-        }) else {
-            return None;
+    pub(super) fn pair(&mut self, e: ExprId) -> Option<(Factors, Factors)> {
+        let (minus, (a, b)) = match self.program.binary(e, Op::Add) {
+            Some(operands) => (false, operands),
+            None => (true, self.program.binary(e, Op::Sub)?),
         };
-        let (a, mut b) = (self.factors(a), self.factors(b));
+        let (a, mut b) = (self.deep_factors(a), self.deep_factors(b));
         if minus {
             b.literal = -b.literal;
         }
