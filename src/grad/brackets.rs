@@ -189,11 +189,20 @@ impl Contribution {
 
     /// (d) and (f): the brackets that are left are conditions.
     fn close(self, program: &mut Program) -> ExprId {
-        let mut conditions = [self.ranges, self.guards].concat();
+        // A bracket that can be evaluated anywhere stands first, and implies what else is said of its index.
+        let (mut first, mut last) = (vec![], vec![]);
         for (i, a) in self.brackets {
             let a = program.index_of(a);
-            conditions.push(program.compare(crate::ir::Op::Eq, i, a));
+            let computed = program.reachable(&[i]).iter().any(|&e| matches!(program.node(e), Node::Read { .. }));
+            let (l, r) = if computed { (i, a) } else { (a, i) };
+            let bracket = program.compare(crate::ir::Op::Eq, l, r);
+            if plain(program, i) { first.push(bracket) } else { last.push(bracket) }
         }
+        let conditions = if self.axes.is_empty() {
+            [first, self.ranges, self.guards, last].concat()
+        } else {
+            [self.ranges, self.guards, first, last].concat()
+        };
         let zero = program.real(0.0);
         let Some(conditions) = conjunction(program, &conditions) else {
             return zero;
@@ -250,6 +259,21 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
         facts.extend(index::facts_of(program, c));
         kept.push(c);
     }
+    // `x != 0` is implied by `x >= c` for a positive c.
+    let positive: Vec<ExprId> = kept
+        .iter()
+        .filter_map(|&c| match program.node(c) {
+            Node::Op(crate::ir::Op::Ge, o) if program.number(o[1]).is_some_and(|x| x > 0.0) => Some(o[0]),
+            Node::Op(crate::ir::Op::Gt, o) if program.number(o[1]).is_some_and(|x| x >= 0.0) => Some(o[0]),
+            _ => None,
+        })
+        .collect();
+    if !positive.is_empty() {
+        kept.retain(|&c| match program.binary(c, crate::ir::Op::Ne) {
+            Some((x, zero)) => !(program.is_number(zero, 0.0) && positive.contains(&x)),
+            None => true,
+        });
+    }
     // A pure comparison of indices that a later one implies goes too: `T != 0 and T >= 2`.
     if kept.len() > 1 {
         let mut i = 0;
@@ -278,13 +302,15 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
     Some(kept)
 }
 
-/// Whether an int comparison speaks of axes, sizes and numbers only, so that it can be evaluated anywhere.
-fn plain(program: &Program, condition: ExprId) -> bool {
-    program.reachable(&[condition]).iter().all(|&e| {
-        matches!(
-            program.node(e),
-            Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) | Node::Op(..)
-        )
+/// Whether an int expression can be evaluated anywhere: made of axes, sizes, numbers and reads at bare axes.
+fn plain(program: &Program, e: ExprId) -> bool {
+    program.reachable(&[e]).iter().all(|&e| match program.node(e) {
+        Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) => true,
+        Node::Op(op, _) => !matches!(op, crate::ir::Op::IntDiv | crate::ir::Op::Mod),
+        Node::Read { index, default, .. } => {
+            default.is_none() && index.iter().all(|&i| matches!(program.node(i), Node::Axis(_)))
+        }
+        Node::Real(_) | Node::Bool(_) | Node::If { .. } | Node::Reduce { .. } => false,
     })
 }
 

@@ -20,6 +20,8 @@ enum Shape {
     /// `if`, `then`, `else`.
     Choice(Box<[Piece; 3]>),
     Wrap(String, Box<Piece>, String),
+    /// `f(`, arguments, `)`.
+    Call(String, Vec<Piece>),
 }
 
 /// Precedences, from low to high (rule R1).
@@ -96,6 +98,28 @@ impl Piece {
         }
     }
 
+    /// `name(a, b, ..)`.
+    pub fn call(name: &str, arguments: Vec<Piece>) -> Piece {
+        let texts: Vec<&str> = arguments.iter().map(|a| &a.flat[..]).collect();
+        let flat = format!("{name}({})", texts.join(", "));
+        Piece { flat, prec: prec::ATOM, shape: Shape::Call(format!("{name}("), arguments) }
+    }
+
+    /// With a minus in front, if it is a product without a sign: `-a * b` is `-(a * b)`.
+    pub fn negated_product(&self) -> Option<Piece> {
+        let Shape::Chain(operands) = &self.shape else { return None };
+        if self.prec != prec::PRODUCT || self.flat.starts_with('-') {
+            return None;
+        }
+        let mut operands = operands.clone();
+        operands[0].0 = "-".into();
+        Some(Piece::chain(operands, prec::PRODUCT))
+    }
+
+    pub fn is_choice(&self) -> bool {
+        matches!(self.shape, Shape::Choice(_))
+    }
+
     /// In parentheses if it binds less than `least`.
     pub fn at(self, least: u8) -> Piece {
         if self.prec < least {
@@ -123,6 +147,19 @@ impl Piece {
                     inner.write(out, start, indent + 2);
                 }
                 out.push_str(after);
+            }
+            Shape::Call(before, arguments) => {
+                out.push_str(before);
+                let from = (column + before.len()).min(WIDTH / 2).max(indent);
+                for (i, a) in arguments.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                        new_line(out, from);
+                    }
+                    let at = current_column(out);
+                    a.write(out, at, from + 2);
+                }
+                out.push(')');
             }
             Shape::Choice(parts) => write_choice(out, parts, column, indent),
             Shape::Chain(operands) => write_chain(out, operands, column, indent),
@@ -196,6 +233,12 @@ fn write_choice(out: &mut String, parts: &[Piece; 3], column: usize, indent: usi
         new_line(out, from);
         out.push_str("then ");
         then.write(out, from + 5, from + 2);
+    }
+    if let Shape::Choice(next) = &otherwise.shape {
+        new_line(out, from);
+        out.push_str("else ");
+        write_choice(out, next, from, from);
+        return;
     }
     let used = current_column(out);
     if used + 6 + otherwise.flat.len() <= WIDTH && otherwise.flat.len() < 8 {

@@ -375,13 +375,14 @@ impl<'a> Printer<'a> {
                 self.axes.insert(a, "*".into());
             }
         }
-        out.push_str(" = ");
+        out.push_str(" =");
         let piece = match tensor {
             Some(t) => self.output(t),
             None => Piece::atom("0"),
         };
-        let column = out.len() - start - 1;
+        let column = out.len() - start;
         if column + piece.flat.len() <= WIDTH {
+            out.push(' ');
             out.push_str(&piece.flat);
         } else {
             out.push_str("\n      ");
@@ -560,6 +561,8 @@ impl<'a> Printer<'a> {
                 let condition = self.expr(*condition, open);
                 let then = self.expr(*then, open);
                 let otherwise = self.expr(*otherwise, open);
+                // Which `else` belongs to which `if` is clear to the parser only.
+                let then = if then.is_choice() { Piece::wrap("(", then, ")", prec::ATOM) } else { then };
                 Piece::choice(condition, then, otherwise)
             }
             Node::Op(op, operands) => self.op(e, *op, operands, open),
@@ -725,16 +728,16 @@ impl<'a> Printer<'a> {
             Op::Add | Op::Sub => self.sum(e, open),
             Op::Mul | Op::Div => self.product(e, open),
             Op::Neg => {
-                // `-a * b` is `-(a * b)`.
                 let inner = self.expr(operands[0], open);
-                let whole = inner.prec == prec::PRODUCT && !inner.flat.starts_with('-');
-                let prec = if whole { prec::PRODUCT } else { prec::UNARY };
-                let inner = if whole { inner } else { inner.at(prec::UNARY) };
+                if let Some(negated) = inner.negated_product() {
+                    return negated;
+                }
+                let inner = inner.at(prec::UNARY);
                 if inner.flat.starts_with('-') {
                     let inner = Piece::wrap("(", inner, ")", prec::ATOM);
                     return Piece::wrap("-", inner, "", prec::UNARY);
                 }
-                Piece::wrap("-", inner, "", prec)
+                Piece::wrap("-", inner, "", prec::UNARY)
             }
             Op::Pow => {
                 let base = self.expr(operands[0], open).at(prec::ATOM);
@@ -811,12 +814,8 @@ impl<'a> Printer<'a> {
                     let inner = self.expr(only, open);
                     return Piece::wrap(format!("{}(", op.name()), inner, ")", prec::ATOM);
                 }
-                let arguments: Vec<(String, Piece)> = operands
-                    .iter()
-                    .map(|&o| (String::new(), self.expr(o, open)))
-                    .collect();
-                let texts: Vec<&str> = arguments.iter().map(|(_, p)| &p.flat[..]).collect();
-                Piece::atom(format!("{}({})", op.name(), texts.join(", ")))
+                let arguments = operands.iter().map(|&o| self.expr(o, open)).collect();
+                Piece::call(op.name(), arguments)
             }
         }
     }

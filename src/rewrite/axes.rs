@@ -108,7 +108,8 @@ fn needs(
 
 fn apply(program: &mut Program, order: &[TensorId], dropped: &FxHashSet<Position>) {
     let mut memo = Memo::default();
-    for &t in order {
+    // Also in definitions that nothing needs any more, so that the program stays well-formed.
+    for t in (0..program.tensors.len() as u32).map(TensorId) {
         // Reads are made anew as they are: `read` looks at heads, which are between two states here.
         super::rebuild_body(program, t, &mut memo, |program, _, node| match node {
             Node::Read {

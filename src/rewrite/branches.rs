@@ -1,6 +1,7 @@
 //! Conditions decide what stands under them: `if c then (if c then a else b) else d` is `if c then a else d`, a default
 //! goes where the condition proves the range, and a comparison of indices that it implies is true.
 
+use super::product::is_closed;
 use super::{Memo, index, live, map_operands, sums};
 use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
 
@@ -15,7 +16,7 @@ pub fn settle(program: &mut Program, outputs: &[TensorId]) {
         let Some(body) = program.body(t).cloned() else {
             continue;
         };
-        let free_factors = !program.get(t).named;
+        let free_factors = !program.get(t).named && t != program.value;
         let unconditional = if free_factors {
             &mut of_generated
         } else {
@@ -172,7 +173,7 @@ impl Settle<'_> {
             }
             node => {
                 let node = map_operands(&node, |c| memo[&c]);
-                if let Some(lifted) = self.lift(&node) {
+                if let Some(lifted) = self.lift(&node).or_else(|| self.gather_factors(&node)) {
                     return lifted;
                 }
                 let new = self.program.make(node);
@@ -215,6 +216,29 @@ impl Settle<'_> {
             }
         }
         None
+    }
+
+    /// In generated code numbers stand in front of a product and sizes below it, also after a definition was inlined.
+    fn gather_factors(&mut self, node: &Node) -> Option<ExprId> {
+        let Node::Op(op @ (Op::Mul | Op::Div), o) = node else {
+            return None;
+        };
+        if !self.free_factors {
+            return None;
+        }
+        let scaled = |p: &Program, e: ExprId| match p.node(e) {
+            Node::Op(Op::Div, o) => is_closed(p, o[1]) || p.number(o[0]).is_some(),
+            Node::Op(Op::Mul, o) => p.number(o[0]).is_some(),
+            Node::Op(Op::Neg, _) => true,
+            _ => p.number(e).is_some(),
+        };
+        match *op {
+            Op::Mul if scaled(self.program, o[1]) || matches!(self.program.node(o[0]), Node::Op(Op::Div, d) if is_closed(self.program, d[1])) => {
+                Some(self.program.product(o[0], o[1]))
+            }
+            Op::Div if scaled(self.program, o[0]) => Some(self.program.quotient(o[0], o[1])),
+            _ => None,
+        }
     }
 
     /// A condition that others decide.

@@ -647,6 +647,14 @@ impl Program {
                 return self.iff(both, then, b);
             }
         }
+        if let Some(n) = self.unary(a, Op::Neg)
+            && self.is_number(b, 0.0)
+            && let &Node::If { otherwise, .. } = self.node(n)
+            && self.is_number(otherwise, 0.0)
+        {
+            let positive = self.iff(condition, n, b);
+            return self.neg(positive);
+        }
         if let &Node::If { condition: c, otherwise, .. } = self.node(b)
             && c == condition
         {

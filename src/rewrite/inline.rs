@@ -1,7 +1,8 @@
 //! Definitions that are not worth a name are substituted into their readers.
 
+use super::product::is_closed;
 use super::{Memo, instantiate, live, rebuild_body, recurrent};
-use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId};
+use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, Type};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Up to this weight a definition is not worth being computed once.
@@ -97,6 +98,8 @@ pub fn op_weight(op: Op) -> usize {
 struct Uses {
     /// In how many different ways, in how many definitions.
     count: usize,
+    /// As the operand of how many nodes.
+    edges: usize,
     /// Some read has a default; its range is the definition's own, so the read must stay.
     defaulted: bool,
     /// The reader, if there is one, and whether it reads at all of its axes, each bare.
@@ -113,6 +116,13 @@ fn uses(program: &Program, order: &[TensorId]) -> FxHashMap<TensorId, Uses> {
                 open.extend(axes.iter());
             }
         }
+        let mut edges: FxHashMap<ExprId, usize> = FxHashMap::default();
+        for r in program.roots(t) {
+            *edges.entry(r).or_default() += 1;
+        }
+        for &e in &nodes {
+            program.for_children(e, |c| *edges.entry(c).or_default() += 1);
+        }
         for &e in &nodes {
             let Node::Read {
                 tensor,
@@ -124,6 +134,7 @@ fn uses(program: &Program, order: &[TensorId]) -> FxHashMap<TensorId, Uses> {
             };
             let entry = uses.entry(*tensor).or_default();
             entry.count += 1;
+            entry.edges += edges[&e];
             entry.defaulted |= default.is_some();
             entry.aligned = is_aligned(program, index, &open);
         }
@@ -196,7 +207,9 @@ fn worth_inlining(program: &Program, t: TensorId, used: &Uses) -> bool {
         // A name of the source for another name, or for nothing but a number, made by specialisation.
         return false;
     }
-    weight <= CHEAP || used.count <= 1 && (weight <= SMALL || used.aligned && weight < limit)
+    weight <= CHEAP
+        || weight <= SMALL && is_closed(program, body)
+        || used.edges <= 1 && (weight <= SMALL || used.aligned && weight < limit)
 }
 
 /// A definition of the source that only reads a generated one gives it its name.
@@ -248,19 +261,19 @@ fn adopt_names(program: &mut Program, order: &[TensorId], outputs: &[TensorId]) 
     }
 }
 
-/// A generated reduction with one reader goes back into it, where it is evaluated as often: the reader has the same axes
-/// and reads it outside of any reduction. What remains is named because it is shared or because it runs over other axes.
+/// A generated reduction with one reader goes back into it, where it is evaluated as often: the reader runs over the same
+/// axes, its own and those that it reduces. What remains is named because it is shared or because it runs over other axes.
 pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
     let order = live(program, outputs);
     let loops = recurrent(program, &order);
     let uses = uses(program, &order);
     let mut gone: FxHashSet<TensorId> = FxHashSet::default();
     for &t in &order {
-        let inner: Vec<TensorId> = outer_reads(program, t);
+        let inner: Vec<TensorId> = body_reads(program, t);
         for r in inner {
             let single = uses
                 .get(&r)
-                .is_some_and(|u| u.count == 1 && !u.defaulted && u.aligned);
+                .is_some_and(|u| u.edges == 1 && !u.defaulted && u.aligned);
             if single
                 && !outputs.contains(&r)
                 && !loops.contains(&r)
@@ -288,45 +301,27 @@ pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
     }
 }
 
-/// Generated, and a sum, mean or count.
+/// Generated, holding one reduction, and small beside it.
 fn is_plain_reduction(program: &Program, t: TensorId) -> bool {
-    let Some(&Body::Expr(mut e)) = program.body(t) else {
+    let Some(&Body::Expr(e)) = program.body(t) else {
         return false;
     };
-    if program.get(t).named {
+    if program.get(t).named || program.get(t).ty == Type::Bool {
         return false;
     }
-    if let Some(i) = program.unary(e, Op::ToReal) {
-        e = i;
-    }
-    match program.node(e) {
-        Node::Reduce { op, .. } => match op {
-            ReduceOp::Sum | ReduceOp::Mean | ReduceOp::Count | ReduceOp::Any | ReduceOp::All => {
-                true
-            }
-            ReduceOp::Prod
-            | ReduceOp::Max
-            | ReduceOp::Min
-            | ReduceOp::Norm
-            | ReduceOp::LogSumExp => true,
-            ReduceOp::ArgMax | ReduceOp::ArgMin => true,
-        },
-        _ => false,
-    }
+    let nodes = program.reachable(&[e]);
+    let reductions = nodes
+        .iter()
+        .filter(|&&n| matches!(program.node(n), Node::Reduce { .. }))
+        .count();
+    let sums = nodes.iter().any(|&n| matches!(program.node(n), Node::Op(Op::LogSumExp, _)));
+    reductions == 1 && !sums && weight(program, e, 60) < 60
 }
 
-/// What a body reads outside of reductions, if it holds none: else its own axes are more than its head.
-fn outer_reads(program: &Program, t: TensorId) -> Vec<TensorId> {
-    let Some(&Body::Expr(root)) = program.body(t) else {
-        return vec![];
-    };
-    let mut out = vec![];
-    for e in program.reachable(&[root]) {
-        match program.node(e) {
-            Node::Reduce { .. } => return vec![],
-            Node::Read { tensor, .. } => out.push(*tensor),
-            _ => {}
-        }
+/// What a body reads.
+fn body_reads(program: &Program, t: TensorId) -> Vec<TensorId> {
+    match program.body(t) {
+        Some(Body::Expr(_)) => program.reads(t),
+        _ => vec![],
     }
-    out
 }

@@ -74,7 +74,11 @@ impl<'a> Naming<'a> {
             then, otherwise, ..
         } = self.program.node(e)
         {
-            if self.program.number(otherwise).is_none() && self.program.truth(otherwise).is_none() {
+            let literal = matches!(
+                self.program.node(otherwise),
+                Node::Real(_) | Node::Int(_) | Node::Bool(_)
+            );
+            if !literal {
                 return;
             }
             e = then;

@@ -248,63 +248,93 @@ impl Term {
 
     /// The sum of two terms as one.
     fn join(&self, program: &mut Program, other: &Term) -> Option<Term> {
-        if self.condition != other.condition {
-            return None;
-        }
         let (a, b) = (&self.product, &other.product);
+        if self.condition != other.condition {
+            return self.choose(program, other);
+        }
         if a.over == b.over && a.under == b.under {
             let number = a.number + b.number;
             let finite = a.over.iter().all(|&e| program.is_finite(e));
             // `x - x` is 0 only for a finite x.
             if number != 0.0 && (number * 1024.0).fract() == 0.0 || number == 0.0 && finite {
-                return Some(Term {
-                    condition: self.condition,
-                    product: Product {
-                        number,
-                        ..a.clone()
-                    },
-                });
+                let product = Product { number, ..a.clone() };
+                return Some(Term { condition: self.condition, product });
             }
             return None;
         }
-        let closed = !a.under.is_empty() && a.under.iter().all(|&u| is_closed(program, u));
-        if self.condition.is_none() && !(a.under == b.under && closed) {
+        let divided = !a.under.is_empty() && a.under == b.under;
+        let closed = divided
+            && (a.under.iter().all(|&u| is_closed(program, u))
+                || a.over.iter().chain(&b.over).all(|&o| is_closed(program, o)));
+        if self.condition.is_none() && !closed {
             return None;
         }
-        // One condition: the terms are added inside. One closed divisor: above it.
-        let under = if a.under == b.under {
-            a.under.clone()
-        } else {
-            vec![]
+        // One condition: the terms are added inside. One divisor: above it.
+        let (sign, x, y) = self.numerators(program, other, a.under == b.under);
+        let sum = match (x.number < 0.0, y.number < 0.0) {
+            (true, _) => {
+                let (x, y) = (Product { number: -x.number, ..x }.build(program), y.build(program));
+                program.sub(y, x)
+            }
+            (false, true) => {
+                let (x, y) = (x.build(program), Product { number: -y.number, ..y }.build(program));
+                program.sub(x, y)
+            }
+            (false, false) => {
+                let (x, y) = (x.build(program), y.build(program));
+                program.add(x, y)
+            }
         };
+        Some(self.over(program, sign, sum, other))
+    }
+
+    /// What is above the common divisors, with a common sign taken out.
+    fn numerators(&self, _: &mut Program, other: &Term, divided: bool) -> (f64, Product, Product) {
         let strip = |p: &Product| {
-            if a.under == b.under {
-                Product {
-                    under: vec![],
-                    ..p.clone()
-                }
-            } else {
-                p.clone()
-            }
+            let under = if divided { vec![] } else { p.under.clone() };
+            Product { under, ..p.clone() }
         };
-        let (mut x, mut y) = (strip(a), strip(b));
-        let sign = if x.number < 0.0 && y.number < 0.0 {
-            -1.0
-        } else {
-            1.0
-        };
+        let (mut x, mut y) = (strip(&self.product), strip(&other.product));
+        let sign = if x.number < 0.0 && y.number < 0.0 { -1.0 } else { 1.0 };
         x.number *= sign;
         y.number *= sign;
-        let (x, y) = if x.number < 0.0 { (y, x) } else { (x, y) };
-        let (x, y) = (x.build(program), y.build(program));
-        let sum = program.add(x, y);
-        let mut product = Product::of(program, sum);
+        (sign, x, y)
+    }
+
+    /// `sign * e` over the divisors that the terms share.
+    fn over(&self, program: &Program, sign: f64, e: ExprId, other: &Term) -> Term {
+        let mut product = Product::of(program, e);
         product.number *= sign;
-        product.under.extend(under);
-        Some(Term {
-            condition: self.condition,
-            product,
-        })
+        if self.product.under == other.product.under {
+            product.under.extend(&self.product.under);
+        }
+        let condition = if self.condition == other.condition { self.condition } else { None };
+        Term { condition, product }
+    }
+
+    /// `(if c then a else 0) + (if not c then b else 0)` is `if c then a else b`, also under more conditions.
+    fn choose(&self, program: &mut Program, other: &Term) -> Option<Term> {
+        let (c, d) = (self.condition?, other.condition?);
+        let (c, d) = (program.conjuncts(c), program.conjuncts(d));
+        if c.len() != d.len() {
+            return None;
+        }
+        let different: Vec<usize> = (0..c.len()).filter(|&i| c[i] != d[i]).collect();
+        let &[i] = &different[..] else { return None };
+        if program.not(c[i]) != d[i] {
+            return None;
+        }
+        let (sign, x, y) = self.numerators(program, other, self.product.under == other.product.under);
+        let (x, y) = (x.build(program), y.build(program));
+        // The condition that reads better without `not` decides.
+        let choice = match program.unary(c[i], Op::Not) {
+            Some(plain) => program.iff(plain, y, x),
+            None => program.iff(c[i], x, y),
+        };
+        let mut term = self.over(program, sign, choice, other);
+        let rest: Vec<ExprId> = c.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, &e)| e).collect();
+        term.condition = (!rest.is_empty()).then(|| program.all_of(&rest));
+        Some(term)
     }
 
     fn build(self, program: &mut Program) -> ExprId {

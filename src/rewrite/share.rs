@@ -8,7 +8,7 @@ use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// From this weight on an expression is worth a name.
-const WORTH: usize = 5;
+const WORTH: usize = 6;
 
 /// Where an expression occurs.
 struct Place {
@@ -204,6 +204,7 @@ fn is_candidate(program: &mut Program, e: ExprId) -> bool {
         return false;
     }
     match program.node(e) {
+        Node::Op(Op::StopGradient, _) => {}
         Node::Op(op, _) if op_weight(*op) > 0 && *op != Op::LogSumExp => {}
         Node::If { .. } => {}
         _ => return false,
