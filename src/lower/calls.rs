@@ -135,7 +135,10 @@ impl<'m> Lowerer<'m> {
             return self.error(out.help(help));
         }
         if let Some(value) = s.values.get(text) {
-            let out = out.at(value.span, format!("`{text}` is a value: {}", value.what));
+            let out = out.at(
+                value.span,
+                format!("`{text}` is no function, but this {}", value.what),
+            );
             return self
                 .error(out.help(format!("a product is written with `*`: `{text} * (...)`")));
         }

@@ -285,7 +285,7 @@ impl<'m> Lowerer<'m> {
         }
     }
 
-    fn constant_value(&self, root: ExprId) -> Option<Scalar> {
+    pub(super) fn constant_value(&self, root: ExprId) -> Option<Scalar> {
         let mut values: FxHashMap<ExprId, Option<Scalar>> = FxHashMap::default();
         for e in self.p.reachable(&[root]) {
             let of = |id: ExprId| values.get(&id).copied().flatten();

@@ -570,6 +570,7 @@ impl<'m> Lowerer<'m> {
                     ordinal: k + 1,
                     span: e.span,
                     fit,
+                    depth: self.active.len(),
                 };
                 self.extents.stand(own, stand);
             } else if bracket.default.is_none() {

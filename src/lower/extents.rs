@@ -34,8 +34,10 @@ pub(super) struct Extents {
 pub(super) enum Fit {
     /// It provably fits, or is equal where it was inferred.
     Within,
-    /// The extents are the same.
-    Equal,
+    /// An axis of a function at a position of an argument: the extents are the same.
+    Argument,
+    /// An axis of the head of a stated gradient at a position of its input: the extents are the same.
+    Head,
     /// Anything goes, but an axis that nothing else determines gets its extent here (rule R4).
     Any,
 }
@@ -51,6 +53,8 @@ pub(super) struct Stand {
     pub ordinal: usize,
     pub span: Span,
     pub fit: Fit,
+    /// How deep in calls it stands; a mistake at one depth shows again at all below.
+    pub depth: usize,
 }
 
 impl Extents {
@@ -122,7 +126,13 @@ impl Lowerer<'_> {
 
     /// Reports constant extents that disagree; used where there are other errors, so that nothing else can be known.
     pub(super) fn check_extents(&mut self) {
-        for stand in std::mem::take(&mut self.extents.stands) {
+        let mut stands = std::mem::take(&mut self.extents.stands);
+        stands.sort_by_key(|s| s.depth);
+        let mut wrong_at = usize::MAX;
+        for stand in stands {
+            if stand.depth > wrong_at {
+                break;
+            }
             let extent = self.p.extent_of(stand.axis);
             let (a, b) = (
                 self.extents.known(extent).cloned(),
@@ -130,15 +140,18 @@ impl Lowerer<'_> {
             );
             let wrong = match (a, b, stand.fit) {
                 (Some(Known::Constant(a)), Some(Known::Constant(b)), Fit::Within) => a > b,
-                (Some(Known::Constant(a)), Some(Known::Constant(b)), Fit::Equal) => a != b,
+                (Some(Known::Constant(a)), Some(Known::Constant(b)), Fit::Argument | Fit::Head) => {
+                    a != b
+                }
                 (
                     Some(Known::Input(_)),
                     Some(Known::Input(_) | Known::Constant(_)),
-                    Fit::Within | Fit::Equal,
+                    Fit::Within | Fit::Argument | Fit::Head,
                 ) => true,
                 _ => false,
             };
             if wrong {
+                wrong_at = stand.depth;
                 self.misfit(&stand);
             }
         }
@@ -148,17 +161,32 @@ impl Lowerer<'_> {
     pub(super) fn misfit(&mut self, stand: &Stand) -> Reported {
         let extent = self.p.extent_of(stand.axis);
         let own = self.describe(extent);
+        let short = self.short(extent);
         let position = self.short(stand.position);
         let inferred = self.axes[stand.axis.index()].inferred;
-        let place = format!("position {} of `{}`", stand.ordinal, stand.of);
+        let (name, of, nth) = (&stand.name, &stand.of, ordinal(stand.ordinal));
+        if stand.fit == Fit::Argument {
+            return self.error(
+                Diagnostic::error(format!(
+                    "{of} has extent {short} at its {nth} position, this has {position}"
+                ))
+                .at(
+                    stand.span,
+                    format!("the {nth} position has extent {position}"),
+                ),
+            );
+        }
         let out = Diagnostic::error(format!(
-            "axis {} ({own}) at a position of extent {position}",
-            stand.name
+            "axis {name} ({own}) at a position of extent {position}"
         ))
-        .at(stand.span, format!("{place} has extent {position}"));
-        let name = &stand.name;
+        .at(
+            stand.span,
+            format!("the {nth} position of `{of}` has extent {position}"),
+        );
         let out = match (stand.fit, inferred) {
-            (Fit::Equal, _) => out.help("a function's axis has one extent in all of its inputs"),
+            (Fit::Head, _) => {
+                out.help("the head of a gradient names axes of the extents of its input")
+            }
             (_, true) => out.help(format!(
                 "an axis that stands at positions of two extents is declared: `axis {name} = ...` after `where`"
             )),

@@ -371,16 +371,24 @@ impl Copier<'_, '_> {
 
     /// The checks of rule R2, now that every extent is known.
     fn check_stands(&mut self) -> Lowered<()> {
-        let stands = std::mem::take(&mut self.from.extents.stands);
+        let mut stands = std::mem::take(&mut self.from.extents.stands);
+        stands.sort_by_key(|s| s.depth);
+        let mut wrong_at = usize::MAX;
         let mut result = Ok(());
         let mut seen = rustc_hash::FxHashSet::default();
         for stand in stands {
+            if stand.depth > wrong_at {
+                break;
+            }
             if stand.fit == Fit::Any || !seen.insert((stand.span, stand.position)) {
                 continue;
             }
             match self.fits(&stand) {
                 Ok(true) => {}
-                Ok(false) => result = Err(self.from.misfit(&stand)),
+                Ok(false) => {
+                    wrong_at = stand.depth;
+                    result = Err(self.from.misfit(&stand));
+                }
                 Err(Reported) => result = Err(Reported),
             }
         }
@@ -401,7 +409,7 @@ impl Copier<'_, '_> {
         let own = index::extent_size(&mut self.to, own);
         let position = index::extent_size(&mut self.to, position);
         let inferred = self.from.axes[stand.axis.index()].inferred;
-        if stand.fit == Fit::Equal || inferred {
+        if stand.fit != Fit::Within || inferred {
             return Ok(own == position);
         }
         // Sizes are not negative; nothing is known of other atoms.

@@ -64,6 +64,7 @@ pub(super) fn bare_parameters(loss: &ast::Loss) -> Vec<Parameter<'_>> {
         typed: false,
         differentiated,
         doc: "",
+        broken: false,
         span: n.span,
     };
     first
@@ -228,6 +229,10 @@ impl<'m> Lowerer<'m> {
         signature: Option<&'m ast::Signature>,
     ) {
         if self.duplicate(s, &p.name) {
+            return;
+        }
+        if p.broken {
+            self.define_value(s, &p.name, "input", Binding::Poisoned);
             return;
         }
         let bar = signature.is_some_and(|s| !s.given.is_empty());
@@ -560,7 +565,8 @@ impl<'m> Lowerer<'m> {
                 of: name.clone(),
                 ordinal: k + 1,
                 span: written.span,
-                fit: Fit::Equal,
+                fit: Fit::Head,
+                depth: 0,
             };
             self.extents.stand(own, stand);
         }

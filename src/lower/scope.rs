@@ -182,13 +182,7 @@ impl<'m> Lowerer<'m> {
         let name = &declaration.axis.text;
         match self.p.ty(value) {
             Type::Int => {}
-            Type::Real => {
-                return Err(self.error(
-                    Diagnostic::error(format!("the extent of axis {name} is a real"))
-                        .at(span, "an int is expected")
-                        .help("an extent is an int: `/` and `^` give reals, `div` divides ints, `x: int` makes a hyperparameter an int"),
-                ));
-            }
+            Type::Real => return Err(self.real_extent(name, value, span)),
             Type::Bool => {
                 let title = format!("the extent of axis {name} is a bool");
                 return Err(self.error(Diagnostic::error(title).at(span, "an int is expected")));
@@ -231,6 +225,24 @@ impl<'m> Lowerer<'m> {
             }
         }
         Ok(value)
+    }
+
+    fn real_extent(&mut self, name: &str, value: ExprId, span: Span) -> Reported {
+        if let Some(n) = self.constant_value(value).map(|v| v.real())
+            && n > MAX_EXTENT as f64
+        {
+            let title = format!("the extent of axis {name} is {n}, which no memory holds");
+            return self.error(
+                Diagnostic::error(title)
+                    .at(span, "too large")
+                    .note(format!("an extent is at most {MAX_EXTENT}, and an int")),
+            );
+        }
+        self.error(
+            Diagnostic::error(format!("the extent of axis {name} is a real"))
+                .at(span, "an int is expected")
+                .help("`/` and `^` give reals: `div` divides ints, `x: int` makes a hyperparameter an int"),
+        )
     }
 
     /// The value of an int expression of constants.

@@ -40,6 +40,8 @@ pub(super) struct Parameter<'m> {
     /// Before the bar.
     pub differentiated: bool,
     pub doc: &'m str,
+    /// Whether its type has a mistake.
+    pub broken: bool,
     pub span: Span,
 }
 
@@ -128,11 +130,12 @@ impl<'m> Lowerer<'m> {
         let mut out = vec![];
         let before = signature.inputs.iter().map(|i| (i, true));
         for (input, differentiated) in before.chain(signature.given.iter().map(|i| (i, false))) {
-            let mut dims = None;
+            let (mut dims, mut broken) = (None, false);
             if let Some(shape) = &input.shape {
                 let star = shape.dims.iter().find(|d| d.kind == DimKind::Star);
                 match star {
                     Some(d) if shape.dims.len() > 1 => {
+                        broken = true;
                         self.error(
                             Diagnostic::error("`*` does not mix with other axes")
                                 .at(d.span, "`*` alone stands for all elements")
@@ -150,6 +153,7 @@ impl<'m> Lowerer<'m> {
                 typed: input.shape.is_some(),
                 differentiated,
                 doc: &input.doc,
+                broken,
                 span: input.span,
             });
         }
@@ -822,7 +826,7 @@ impl<'m> Lowerer<'m> {
             DimKind::Star => return,
         };
         let extent = self.p.extent_of(axis);
-        let of = format!("{}` of `{}", slot.parameter, self.function_name(f)).into();
+        let of = format!("`{}` of `{}`", slot.parameter, self.function_name(f)).into();
         let stand = Stand {
             axis,
             name,
@@ -830,7 +834,8 @@ impl<'m> Lowerer<'m> {
             of,
             ordinal: slot.ordinal,
             span: slot.span,
-            fit: Fit::Equal,
+            fit: Fit::Argument,
+            depth: self.active.len(),
         };
         self.extents.stand(extent, stand);
     }

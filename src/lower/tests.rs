@@ -110,3 +110,99 @@ fn every_spec_lowers_and_its_examples_hold() {
     }
     assert!(bad.is_empty(), "{}", bad.join("\n\n"));
 }
+
+/// Sources that are long or deep; each must lower within this many seconds, also without optimisation.
+const SECONDS: f64 = 120.0;
+
+fn timed(what: &str, text: &str) {
+    let start = std::time::Instant::now();
+    let modules = load(text);
+    let parsed = start.elapsed().as_secs_f64();
+    let checked = lower(&modules, modules.root);
+    let lowered = start.elapsed().as_secs_f64() - parsed;
+    eprintln!("{what}: parsed in {parsed:.2} s, lowered in {lowered:.2} s");
+    assert!(lowered < SECONDS, "{what}: {lowered} s");
+    if let Err(d) = checked {
+        panic!("{what}: {:?}", d.first().map(|d| &d.title));
+    }
+}
+
+#[test]
+fn long_sources_take_linear_time() {
+    let terms: Vec<String> = (0..100_000).map(|k| format!("x * {k}")).collect();
+    timed(
+        "a sum of 100,000 terms",
+        &format!("loss f(x) = mean({})", terms.join(" + ")),
+    );
+    let chain: Vec<String> = (1..10_000)
+        .map(|k| format!("d{k} = d{} + x", k - 1))
+        .collect();
+    let text = format!(
+        "loss f(x) = mean(d9999)\nwhere d0 = x\n{}",
+        chain.join("\n")
+    );
+    timed("a chain of 10,000 definitions", &text);
+    let chain: Vec<String> = (1..10_000)
+        .rev()
+        .map(|k| format!("d{k}[N] = d{}[N - 1 else 0] + x", k - 1))
+        .collect();
+    let text = format!(
+        "loss f(x: [N]) = mean(d9999)\nwhere\n{}\nd0[N] = x",
+        chain.join("\n")
+    );
+    timed("the same backwards, with heads", &text);
+    let axes: Vec<String> = (1..2_000)
+        .rev()
+        .map(|k| format!("axis A{k} = size(A{}) + 1", k - 1))
+        .collect();
+    let text = format!(
+        "loss f(x: [N]) = mean(x) + sum[A1999](1)\nwhere\n{}\naxis A0 = size(N)",
+        axes.join("\n")
+    );
+    timed("a chain of 2,000 axes", &text);
+    let defs: Vec<String> = (1..2_000)
+        .map(|k| format!("def f{k}(x) = f{}(x) + 1", k - 1))
+        .collect();
+    let text = format!(
+        "def f0(x) = x\n{}\nloss f(x) = mean(f1999(x))",
+        defs.join("\n")
+    );
+    timed("a chain of 2,000 functions", &text);
+    let defs: Vec<String> = (1..1_000)
+        .map(|k| format!("def f{k}(x) = f{}(x) * f{}(x)", k - 1, k - 1))
+        .collect();
+    let text = format!(
+        "def f0(x) = x + 1\n{}\nloss f(x) = mean(f999(x))",
+        defs.join("\n")
+    );
+    timed(
+        "functions that call the next one twice with the same argument",
+        &text,
+    );
+    let nested = format!("{}x{}", "sq(".repeat(150), ")".repeat(150));
+    let text = format!("def sq(x) = x * x + sum(x)\nloss f(x: [N]) = mean({nested})");
+    timed("150 nested calls that use their argument twice", &text);
+    let calls: Vec<String> = (0..5_000).map(|k| format!("g(x, k = {k})")).collect();
+    let text = format!(
+        "def g(a: [N]; k) = a * k + sum[N](a)\nloss f(x: [N]) = mean({})",
+        calls.join(" + ")
+    );
+    timed("5,000 calls", &text);
+}
+
+#[test]
+fn growth_beyond_measure_is_refused() {
+    let mut defs = vec!["def f0(x) = x * x + 1".to_string()];
+    defs.extend((1..40).map(|k| format!("def f{k}(x) = f{}(f{}(x) + 1)", k - 1, k - 1)));
+    let text = format!("{}\nloss f(x) = mean(f39(x))", defs.join("\n"));
+    let modules = load(&text);
+    let start = std::time::Instant::now();
+    let titles: Vec<String> = lower(&modules, modules.root)
+        .err()
+        .into_iter()
+        .flatten()
+        .map(|d| d.title)
+        .collect();
+    assert_eq!(titles, ["this loss is too large"]);
+    assert!(start.elapsed().as_secs_f64() < SECONDS);
+}
