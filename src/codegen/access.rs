@@ -291,11 +291,10 @@ impl<'u, 'f> Gen<'u, 'f> {
         let conditional = read.checked || read.or.is_some() || read.when.is_some();
         let by_value = self.lane_values(read.at)?;
         let uniform = !uses_axis(read.at, axis) && !by_value;
-        let lane_conditions = !proved
-            && [read.when, read.or]
-                .into_iter()
-                .flatten()
-                .any(|v| self.val(v).is_ok_and(|v| v.lanes()));
+        let mut lane_conditions = false;
+        for v in [read.when, read.or].into_iter().flatten() {
+            lane_conditions |= !proved && self.val(v)?.lanes();
+        }
         if uniform && !lane_conditions {
             return self.load_one(&read);
         }
@@ -309,7 +308,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// Whether an index differs from lane to lane through a computed value.
-    fn lane_values(&self, at: &[Index]) -> Result<bool> {
+    fn lane_values(&mut self, at: &[Index]) -> Result<bool> {
         for index in at {
             if let Index::Value(v) = index
                 && self.val(*v)?.lanes()

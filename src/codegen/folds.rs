@@ -57,8 +57,8 @@ pub(super) enum Accumulator {
 #[derive(Clone, Copy)]
 pub(super) struct Pending {
     pub id: FoldId,
-    pub value: Val,
-    pub guard: Option<Val>,
+    pub value: ValueId,
+    pub guard: Option<ValueId>,
 }
 
 /// What a fold does, on what.
@@ -322,29 +322,32 @@ impl<'u, 'f> Gen<'u, 'f> {
         value: ValueId,
         guard: Option<ValueId>,
     ) -> Result<()> {
+        let open = self.folds.get(&id).cloned();
+        let open = open.ok_or_else(|| bug("a fold outside of its loop"))?;
+        let kind = self.kind_of(id)?;
+        if let Accumulator::Lanes { .. } = open {
+            let pending = Pending { id, value, guard };
+            if let Some(lanes) = self.lane_loop.as_mut().filter(|l| l.top) {
+                lanes.pending.push(pending);
+                return Ok(());
+            }
+            let valid = self.valid_masks()?;
+            return self.fold_lanes(pending, Some(valid));
+        }
         let value = self.val(value)?;
         let guard = guard.map(|g| self.val(g)).transpose()?;
-        let open = self.folds.get(&id).cloned();
-        let kind = self.kind_of(id)?;
-        match open.ok_or_else(|| bug("a fold outside of its loop"))? {
+        match open {
             Accumulator::One(variable) => self.fold_one(kind, variable, value, guard),
             Accumulator::Arg { best, at } => self.fold_arg(kind, (best, at), value, guard),
-            Accumulator::Lanes { .. } => {
-                let pending = Pending { id, value, guard };
-                if let Some(lanes) = self.lane_loop.as_mut().filter(|l| l.top) {
-                    lanes.pending.push(pending);
-                    return Ok(());
-                }
-                let valid = self.valid_masks()?;
-                self.fold_lanes(pending, Some(valid))
-            }
             Accumulator::Each { vectors, .. } => {
                 self.fold_vectors(kind, &vectors, value, guard, None)
             }
             Accumulator::EachArg { best, at } => {
                 self.fold_each_arg(kind, (&best, &at), value, guard)
             }
-            Accumulator::Done(_) => Err(bug("a fold after its loop")),
+            Accumulator::Lanes { .. } | Accumulator::Done(_) => {
+                Err(bug("a fold after its loop"))
+            }
         }
     }
 
@@ -440,7 +443,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(Accumulator::Lanes { vectors, .. }) = self.folds.get(&fold.id).cloned() else {
             return Err(bug("a lane fold outside of its loop"));
         };
-        self.fold_vectors(kind, &vectors, fold.value, fold.guard, valid)
+        let value = self.val(fold.value)?;
+        let guard = fold.guard.map(|g| self.val(g)).transpose()?;
+        self.fold_vectors(kind, &vectors, value, guard, valid)
     }
 
     fn fold_vectors(

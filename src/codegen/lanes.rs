@@ -62,7 +62,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         &mut self,
         axis: LoopAxisId,
         folds: &[FoldId],
-        body: &[Stmt],
+        body: &'u [Stmt],
     ) -> Result<()> {
         if self.lane_loop.is_some() {
             return Err(bug("a lane loop within a lane loop"));
@@ -172,6 +172,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.places.push((axis, Place::Lanes));
         self.block(body)?;
         self.fold_pending()?;
+        self.drop_waiting();
         if self.copies < 4 {
             self.rotate(folds)?;
         }
@@ -209,6 +210,10 @@ impl<'u, 'f> Gen<'u, 'f> {
             return Ok(());
         }
         let tail = lanes.tail;
+        for fold in &pending {
+            self.val(fold.value)?;
+            fold.guard.map(|g| self.val(g)).transpose()?;
+        }
         let [some, all, done] = [0; 3].map(|_| self.b.create_block());
         self.b.ins().brif(tail, some, &[], all, &[]);
         self.enter(some);

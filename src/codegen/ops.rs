@@ -188,7 +188,8 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// `if c then a else b`, both evaluated.
     pub(super) fn select(&mut self, c: ValueId, a: ValueId, b: ValueId, ty: Type) -> Result<Val> {
-        let (c, a, b) = (self.val(c)?, self.val(a)?, self.val(b)?);
+        // The condition last: a mask is used up at once.
+        let (a, b, c) = (self.val(a)?, self.val(b)?, self.val(c)?);
         let lanes = c.lanes() || a.lanes() || b.lanes();
         match ty {
             Type::Real => {
@@ -267,12 +268,10 @@ pub(super) fn min(e: &mut Emitter, x: Bundle, y: Bundle) -> Bundle {
     e.keep_nan(x, smaller)
 }
 
-/// `low` below it, else `high` above that, else x; so NaN passes.
+/// At most `high`, then at least `low`; NaN passes.
 fn clamp(e: &mut Emitter, x: Bundle, low: Bundle, high: Bundle) -> Bundle {
-    let above = e.compare(FloatCC::GreaterThan, x, high);
-    let out = e.select(above, high, x);
-    let below = e.compare(FloatCC::LessThan, x, low);
-    e.select(below, low, out)
+    let capped = e.min_or_data(high, x);
+    e.max_or_data(low, capped)
 }
 
 /// -1, 0 or 1; NaN stays.

@@ -129,6 +129,8 @@ pub(super) struct Gen<'u, 'f> {
     /// How many vectors are in flight: 1 outside of lane loops.
     pub(super) copies: usize,
     pub(super) values: Vec<Option<Val>>,
+    /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it.
+    waiting: FxHashMap<ValueId, &'u Expr>,
     pub(super) folds: FxHashMap<FoldId, Accumulator>,
     /// The open loops, outermost first.
     pub(super) places: Vec<(LoopAxisId, Place)>,
@@ -144,12 +146,12 @@ pub(super) struct Gen<'u, 'f> {
 }
 
 /// Builds the function of a stage.
-pub(super) fn build(
-    unit: Unit,
-    stage: &Stage,
+pub(super) fn build<'u>(
+    unit: Unit<'u>,
+    stage: &'u Stage,
     func: &mut Function,
     frontend: &mut FunctionBuilderContext,
-    checks: &mut Vec<Check>,
+    checks: &'u mut Vec<Check>,
 ) -> Result<()> {
     func.signature = signature(unit.isa);
     let mut b = FunctionBuilder::new(func, frontend);
@@ -186,6 +188,7 @@ pub(super) fn build(
         width,
         copies: 1,
         values: vec![None; unit.loops.values.len()],
+        waiting: FxHashMap::default(),
         folds: FxHashMap::default(),
         places: vec![],
         lane_loop: None,
@@ -220,20 +223,17 @@ pub(super) fn memory() -> MemFlagsData {
 impl<'u, 'f> Gen<'u, 'f> {
     // ---- statements
 
-    pub(super) fn block(&mut self, block: &[Stmt]) -> Result<()> {
+    pub(super) fn block(&mut self, block: &'u [Stmt]) -> Result<()> {
         block.iter().try_for_each(|stmt| self.statement(stmt))
     }
 
-    fn statement(&mut self, stmt: &Stmt) -> Result<()> {
+    fn statement(&mut self, stmt: &'u Stmt) -> Result<()> {
         match stmt {
-            Stmt::Let(id, expr) => {
-                let val = self.expr(*id, expr)?;
-                *self
-                    .values
-                    .get_mut(id.0 as usize)
-                    .ok_or_else(|| bug("a Let of an unknown value"))? = Some(val);
+            Stmt::Let(id, expr) if self.lane_loop.is_some() && waits(expr) => {
+                self.waiting.insert(*id, expr);
                 Ok(())
             }
+            Stmt::Let(id, expr) => self.make(*id, expr),
             Stmt::Loop {
                 axis,
                 direction,
@@ -264,19 +264,59 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    fn branch(&mut self, when: ValueId, then: &[Stmt]) -> Result<()> {
-        let flag = self.flag(when)?;
-        let (taken, after) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(flag, taken, &[], after, &[]);
-        self.enter(taken);
+    fn make(&mut self, id: ValueId, expr: &Expr) -> Result<()> {
+        let val = self.expr(id, expr)?;
+        let place = self.values.get_mut(id.0 as usize);
+        *place.ok_or_else(|| bug("a Let of an unknown value"))? = Some(val);
+        Ok(())
+    }
+
+    /// The value of a Let, made now if it waited for this.
+    pub(super) fn val(&mut self, id: ValueId) -> Result<Val> {
+        if let Some(expr) = self.waiting.remove(&id) {
+            // As deep as the longest chain of operators.
+            stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.make(id, expr))?;
+        }
+        let val = self.values.get(id.0 as usize).copied().flatten();
+        val.ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
+    }
+
+    /// A block that runs under a condition or several times: what waits is made before it, and what waits in it when it
+    /// ends is never used.
+    fn inner(&mut self, block: &'u [Stmt]) -> Result<()> {
         let top = self
             .lane_loop
             .as_mut()
             .map(|l| std::mem::replace(&mut l.top, false));
-        self.block(then)?;
+        self.block(block)?;
+        self.waiting.clear();
         if let (Some(lanes), Some(top)) = (&mut self.lane_loop, top) {
             lanes.top = top;
         }
+        Ok(())
+    }
+
+    fn make_waiting(&mut self) -> Result<()> {
+        let mut ids: Vec<ValueId> = self.waiting.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.val(id)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what waits at the end of a lane loop's body: nothing uses it.
+    pub(super) fn drop_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
+    fn branch(&mut self, when: ValueId, then: &'u [Stmt]) -> Result<()> {
+        self.make_waiting()?;
+        let flag = self.flag(when)?;
+        let (taken, after) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(flag, taken, &[], after, &[]);
+        self.enter(taken);
+        self.inner(then)?;
         self.b.ins().jump(after, &[]);
         self.enter(after);
         Ok(())
@@ -288,8 +328,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         axis: LoopAxisId,
         direction: Direction,
         folds: &[FoldId],
-        body: &[Stmt],
+        body: &'u [Stmt],
     ) -> Result<()> {
+        self.make_waiting()?;
         let (low, high) = self.range(axis);
         let index = self.b.declare_var(types::I64);
         let first = match direction {
@@ -316,14 +357,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             Direction::Down => self.b.ins().iadd_imm_s(at, -1),
         };
         self.places.push((axis, Place::One(at)));
-        let top = self
-            .lane_loop
-            .as_mut()
-            .map(|l| std::mem::replace(&mut l.top, false));
-        self.block(body)?;
-        if let (Some(lanes), Some(top)) = (&mut self.lane_loop, top) {
-            lanes.top = top;
-        }
+        self.inner(body)?;
         for &f in folds {
             self.count_fold(f)?;
         }
@@ -519,6 +553,24 @@ impl<'u, 'f> Gen<'u, 'f> {
             .collect();
         self.checks.push(Check { kind, span, axes });
         self.checks.len() - 1
+    }
+}
+
+/// Whether a Let may be made later than it stands: it reads no memory and ends no call.
+fn waits(expr: &Expr) -> bool {
+    match expr {
+        Expr::Real(_)
+        | Expr::Int(_)
+        | Expr::Bool(_)
+        | Expr::Param(_)
+        | Expr::Op(..)
+        | Expr::Select(..)
+        | Expr::Finite(_) => true,
+        Expr::Size(_)
+        | Expr::Axis(_)
+        | Expr::Load { .. }
+        | Expr::Divide { .. }
+        | Expr::Folded(_) => false,
     }
 }
 

@@ -95,14 +95,6 @@ pub(super) fn demote(b: &mut FunctionBuilder, x: Value, y: Value) -> Value {
 }
 
 impl<'u, 'f> Gen<'u, 'f> {
-    pub(super) fn val(&self, id: ValueId) -> Result<Val> {
-        self.values
-            .get(id.0 as usize)
-            .copied()
-            .flatten()
-            .ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
-    }
-
     /// Vectors of i64 for each vector of the stage's width.
     pub(super) fn pairs(&self) -> usize {
         self.width.lanes() / 2

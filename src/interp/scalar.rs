@@ -246,13 +246,8 @@ fn unary(op: Op, x: f64) -> f64 {
 
 /// NaN passes through.
 fn clamp(x: f64, low: f64, high: f64) -> f64 {
-    if x < low {
-        low
-    } else if x > high {
-        high
-    } else {
-        x
-    }
+    let capped = if x > high { high } else { x };
+    if capped < low { low } else { capped }
 }
 
 /// Ascending, NaN last, and after it what a guard left out (`None`).
