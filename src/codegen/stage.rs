@@ -202,6 +202,8 @@ pub(super) fn build<'u>(
     g.block(body)?;
     let zero = g.b.ins().iconst(types::I64, 0);
     g.b.ins().return_(&[zero]);
+    // Calls of the vector library make blocks of their own.
+    g.b.seal_all_blocks();
     g.b.finalize(unit.isa.frontend_config());
     Ok(())
 }

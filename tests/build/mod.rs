@@ -232,6 +232,57 @@ pub fn huber() -> Loops {
     loops
 }
 
+/// Binary cross-entropy of logits, softplus(x) - x y, with its derivative sigmoid(x) - y.
+pub fn bce() -> Loops {
+    use losscc::ir::Op;
+    let mut m = Make::new("bce_with_logits");
+    let (axis, extent) = m.axis("*");
+    let dims = [dim(extent, axis)];
+    let x = m.buffer("x", Elem::Real, Home::Input, &dims);
+    let y = m.buffer("y", Elem::Real, Home::Input, &dims);
+    let value = m.buffer("value", Elem::Sum, Home::Output, &[]);
+    let out = m.buffer("out.x", Elem::Real, Home::Output, &dims);
+    let total = m.buffer("s", Elem::Sum, Home::Total(FoldOp::Sum), &[]);
+    m.loops.outputs = vec![value, out];
+    let s = m.fold(FoldOp::Sum, Type::Real);
+    let mut head = vec![];
+    let n = m.put(&mut head, Type::Int, Expr::Size(extent));
+    let n = m.put(&mut head, Type::Real, Expr::Op(Op::ToReal, vec![n]));
+    let one = m.real(&mut head, Expr::Real(1.0));
+    let c = m.op(&mut head, Op::Div, &[one, n]);
+    let mut body = vec![];
+    let at = [Index::Axis(axis)];
+    let a = m.load(&mut body, x, &at);
+    let b = m.load(&mut body, y, &at);
+    let plus = m.op(&mut body, Op::Softplus, &[a]);
+    let ab = m.op(&mut body, Op::Mul, &[a, b]);
+    let term = m.op(&mut body, Op::Sub, &[plus, ab]);
+    body.push(fold(s, term));
+    let sigmoid = m.op(&mut body, Op::Sigmoid, &[a]);
+    let g = m.op(&mut body, Op::Sub, &[sigmoid, b]);
+    let g = m.op(&mut body, Op::Mul, &[g, c]);
+    body.push(set(out, &at, g));
+    head.push(each(axis, true, &[s], body));
+    let sum = m.real(&mut head, Expr::Folded(s));
+    head.push(set(total, &[], sum));
+    let mut once = vec![];
+    let sum = m.load(&mut once, total, &[]);
+    let n = m.put(&mut once, Type::Int, Expr::Size(extent));
+    let n = m.put(&mut once, Type::Real, Expr::Op(Op::ToReal, vec![n]));
+    let mean = m.op(&mut once, Op::Div, &[sum, n]);
+    once.push(set(value, &[], mean));
+    m.loops.stages = vec![
+        Stage::Rows {
+            axis,
+            row_inputs: vec![(x, 0), (y, 0)],
+            single_chunk: false,
+            body: head,
+        },
+        Stage::Once(once),
+    ];
+    m.loops
+}
+
 /// Lets of a lane loop that depend on nothing of it stand before it, as the scheduler places them.
 fn hoist(loops: &mut Loops) {
     let Stage::Rows { body, .. } = &mut loops.stages[0] else {
