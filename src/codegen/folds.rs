@@ -620,6 +620,10 @@ impl<'u, 'f> Gen<'u, 'f> {
         let axis = self.places.last().map(|(a, _)| *a);
         let index = self.axis_index(axis.ok_or_else(|| bug("a fold outside of a loop"))?)?;
         let index = self.ints_of(index)?;
+        let value = match value {
+            Val::Int(_) | Val::Ints(_) => self.int_val_to_real(value)?,
+            Val::Real { .. } | Val::Flag(_) | Val::Mask { .. } => value,
+        };
         let x = self.at_width(value, self.width)?;
         let x = self.spread(x);
         let old: Vec<Value> = best.iter().map(|&v| self.b.use_var(v)).collect();

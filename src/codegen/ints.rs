@@ -216,8 +216,13 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// Int to real, rounded once.
     pub(super) fn int_to_real(&mut self, x: ValueId) -> Result<Val> {
+        let val = self.val(x)?;
+        self.int_val_to_real(val)
+    }
+
+    pub(super) fn int_val_to_real(&mut self, val: Val) -> Result<Val> {
         let float = self.width.vector().lane_type();
-        match self.val(x)? {
+        match val {
             Val::Int(v) => {
                 let v = self.b.ins().fcvt_from_sint(float, v);
                 self.splat(v)
