@@ -8,7 +8,7 @@ use crate::ast::{Expr, Span, Use};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, ReduceOp, Tensor, TensorId, TensorKind, Type};
 
-/// `normalize` holds the length above this.
+/// `normalize` holds the length above this; where it does, the gradient is 0.
 const SHORTEST: f64 = 1e-12;
 
 impl<'m> Lowerer<'m> {
@@ -47,8 +47,15 @@ impl<'m> Lowerer<'m> {
                 let x = self.real(body)?;
                 let norm = self.reduce(ReduceOp::Norm, &axes, guard, x);
                 let shortest = self.p.real(SHORTEST);
-                let length = self.p.raw(Op::Max, &[norm, shortest]);
-                let value = self.p.raw(Op::Div, &[x, length]);
+                let constant = self.p.raw(Op::StopGradient, &[x]);
+                let condition = self.p.raw(Op::Gt, &[norm, shortest]);
+                let then = self.p.raw(Op::Div, &[x, norm]);
+                let otherwise = self.p.raw(Op::Div, &[constant, shortest]);
+                let value = self.p.mk(Node::If {
+                    condition,
+                    then,
+                    otherwise,
+                });
                 Ok(self.or_else(guard, value, 0.0))
             }
             Along::Cumsum | Along::Sort | Along::Argsort => {
