@@ -1,1 +1,5 @@
-fn main() {}
+//! The command line of losscc.
+
+fn main() -> std::process::ExitCode {
+    losscc::cli::main()
+}

@@ -108,6 +108,15 @@ pub enum Dtype {
     F64,
 }
 
+impl From<Dtype> for crate::codegen::Dtype {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => crate::codegen::Dtype::F32,
+            Dtype::F64 => crate::codegen::Dtype::F64,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Eval {
     pub spec: String,

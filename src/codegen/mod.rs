@@ -23,6 +23,7 @@ mod value;
 pub use access::identity;
 
 use crate::ast::Span;
+use crate::diagnostic::{Class, Diagnostic};
 use crate::loops::{Home, Loops, Stage};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift_codegen::Context;
@@ -31,9 +32,10 @@ use layout::Layout;
 use std::fmt::Write;
 
 /// What a kernel computes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dtype {
     F32,
+    #[default]
     F64,
 }
 
@@ -64,6 +66,20 @@ pub enum Refusal {
     Target(String),
     /// Loops that make no sense, or Cranelift failed: a mistake of losscc.
     Bug(String),
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Diagnostic {
+        match refusal {
+            Refusal::NotYet(what) => Diagnostic::error(format!("{what} does not compile yet")),
+            Refusal::Target(what) => Diagnostic::data(what),
+            Refusal::Bug(what) => {
+                let mut bug = Diagnostic::error("no machine code could be made");
+                bug.class = Class::Bug;
+                bug.note(what)
+            }
+        }
+    }
 }
 
 /// A place in the code that may end a call: what the message about it needs.

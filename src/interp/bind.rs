@@ -33,16 +33,8 @@ pub fn bind(
 ) -> Result<Bound, Vec<Diagnostic>> {
     let mut errors = vec![];
     let params = params(program, set, &mut errors);
-    let mut inputs = vec![];
-    for &t in &program.inputs {
-        match data.iter().find(|(name, _)| **name == *program.get(t).name) {
-            Some((_, array)) => match fit(program, t, array) {
-                Ok(array) => inputs.push(array),
-                Err(e) => errors.push(e),
-            },
-            None => errors.push(missing(program, t, data)),
-        }
-    }
+    let (mut inputs, mut unfit) = fitted(program, data);
+    errors.append(&mut unfit);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -54,6 +46,22 @@ pub fn bind(
         extents,
         params,
     })
+}
+
+/// One array for each of the program's inputs, in their order, of its type and as far as the signature says it of its
+/// shape; and what does not fit.
+pub fn fitted(program: &Program, data: &[(&str, &Array)]) -> (Vec<Array>, Vec<Diagnostic>) {
+    let (mut inputs, mut errors) = (vec![], vec![]);
+    for &t in &program.inputs {
+        match data.iter().find(|(name, _)| **name == *program.get(t).name) {
+            Some((_, array)) => match fit(program, t, array) {
+                Ok(array) => inputs.push(array),
+                Err(e) => errors.push(e),
+            },
+            None => errors.push(missing(program, t, data)),
+        }
+    }
+    (inputs, errors)
 }
 
 fn missing(program: &Program, input: TensorId, data: &[(&str, &Array)]) -> Diagnostic {

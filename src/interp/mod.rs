@@ -13,7 +13,7 @@ pub mod scalar;
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type};
-pub use bind::{Bound, bind, extents_for};
+pub use bind::{Bound, bind, extents_for, fitted};
 use scalar::{Fold, Scalar};
 
 /// No definition may have more elements than this in the interpreter (1 GiB of reals).

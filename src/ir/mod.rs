@@ -222,6 +222,7 @@ pub struct Stated {
     pub span: Span,
 }
 
+#[derive(Clone)]
 struct Entry {
     node: Node,
     ty: Type,
@@ -232,6 +233,7 @@ struct Entry {
 }
 
 /// A loss (or what became of it), as definitions.
+#[derive(Clone)]
 pub struct Program {
     pub name: Arc<str>,
     pub doc: Arc<str>,

@@ -32,6 +32,42 @@ pub struct Input<'a> {
     pub shape: &'a [usize],
 }
 
+impl<'a> Input<'a> {
+    /// An input by its name; `data` is a slice of f32, f64, i64 or bool.
+    pub fn new(name: &'a str, data: impl Into<Data<'a>>, shape: &'a [usize]) -> Input<'a> {
+        Input {
+            name,
+            data: data.into(),
+            shape,
+        }
+    }
+}
+
+macro_rules! data_from {
+    ($element:ty, $variant:ident) => {
+        impl<'a> From<&'a [$element]> for Data<'a> {
+            fn from(elements: &'a [$element]) -> Data<'a> {
+                Data::$variant(elements)
+            }
+        }
+        impl<'a> From<&'a Vec<$element>> for Data<'a> {
+            fn from(elements: &'a Vec<$element>) -> Data<'a> {
+                Data::$variant(elements)
+            }
+        }
+        impl<'a, const N: usize> From<&'a [$element; N]> for Data<'a> {
+            fn from(elements: &'a [$element; N]) -> Data<'a> {
+                Data::$variant(elements)
+            }
+        }
+    };
+}
+
+data_from!(f32, F32);
+data_from!(f64, F64);
+data_from!(i64, I64);
+data_from!(bool, Bool);
+
 /// Where a gradient goes: as many elements as its input has.
 #[derive(Debug)]
 pub enum DataMut<'a> {
@@ -56,6 +92,39 @@ pub struct Workspace {
     /// Where gradients go that nobody asked for.
     unwanted: Vec<u64>,
 }
+
+impl<'a> Gradient<'a> {
+    /// A place for the gradient with respect to the input `name`; `data` is a slice of f32 or f64.
+    pub fn new(name: &'a str, data: impl Into<DataMut<'a>>) -> Gradient<'a> {
+        Gradient {
+            name,
+            data: data.into(),
+        }
+    }
+}
+
+macro_rules! data_mut_from {
+    ($element:ty, $variant:ident) => {
+        impl<'a> From<&'a mut [$element]> for DataMut<'a> {
+            fn from(elements: &'a mut [$element]) -> DataMut<'a> {
+                DataMut::$variant(elements)
+            }
+        }
+        impl<'a> From<&'a mut Vec<$element>> for DataMut<'a> {
+            fn from(elements: &'a mut Vec<$element>) -> DataMut<'a> {
+                DataMut::$variant(elements)
+            }
+        }
+        impl<'a, const N: usize> From<&'a mut [$element; N]> for DataMut<'a> {
+            fn from(elements: &'a mut [$element; N]) -> DataMut<'a> {
+                DataMut::$variant(elements)
+            }
+        }
+    };
+}
+
+data_mut_from!(f32, F32);
+data_mut_from!(f64, F64);
 
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();

@@ -1,0 +1,80 @@
+//! `losscc check`.
+
+use super::args::Check;
+use super::{Failure, Outcome, Output, open, specs};
+use crate::check;
+use crate::diagnostic::{Diagnostic, Severity};
+
+/// Checks each spec; all are checked even if one is wrong.
+pub(crate) fn run(args: &Check, out: &mut Output) -> Outcome {
+    let specs = specs(&args.specs)?;
+    let (mut failed, mut code) = (0, 0);
+    for name in &specs {
+        match one(name, args.explain, out) {
+            Ok(line) => out.print(&format!("{line}\n")),
+            Err(Failure::Code(c)) => {
+                failed += 1;
+                code = code.max(c);
+            }
+            Err(Failure::Error(e)) => {
+                out.error(&e);
+                failed += 1;
+                code = code.max(e.exit_code());
+            }
+        }
+    }
+    if specs.len() > 1 {
+        out.say(&format!("{} checked, {failed} failed", specs.len()));
+    }
+    if code > 0 {
+        Err(Failure::Code(code))
+    } else {
+        Ok(())
+    }
+}
+
+fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
+    let spec = open(name, out)?;
+    let loss = spec.derive()?;
+    if explain {
+        for line in loss.rewrites() {
+            out.print(&format!("{}: {line}\n", spec.name()));
+        }
+    }
+    if loss.has_zero_gradient() {
+        let d = Diagnostic::warning(format!(
+            "the gradient of `{}` is zero everywhere",
+            spec.name()
+        ));
+        out.diagnostic(&d, spec.sources());
+    }
+    let report = match check::check(loss.program(), 1) {
+        Ok(report) => report,
+        Err(d) => {
+            out.diagnostic(&d, spec.sources());
+            if d.severity == Severity::Error {
+                return Err(Failure::Code(1));
+            }
+            return Ok(format!(
+                "{}: types are fine; the gradient was not compared",
+                spec.name()
+            ));
+        }
+    };
+    for finding in &report.findings {
+        out.diagnostic(finding, spec.sources());
+    }
+    if !report.findings.is_empty() {
+        return Err(Failure::Code(1));
+    }
+    let skipped = if report.skipped > 0 {
+        format!(", {} at a kink or not finite", report.skipped)
+    } else {
+        String::new()
+    };
+    Ok(format!(
+        "{}: ok; {} entries of the gradient agree with finite differences{skipped}",
+        spec.name(),
+        report.agreeing
+    ))
+}

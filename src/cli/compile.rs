@@ -1,0 +1,122 @@
+//! `losscc compile` and `losscc grad`.
+
+use super::args::{Compile, Emit, Grad};
+use super::{Outcome, Output, open, usage};
+use crate::diagnostic::Diagnostic;
+use crate::loss::{Loss, Options};
+use crate::spec::Spec;
+use crate::{ir, sexpr};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
+    let options = Options {
+        dtype: args.common.dtype.into(),
+        wrt: args.common.wrt.clone(),
+    };
+    if args.emit.is_empty() {
+        return report(args, &options, out);
+    }
+    let spec = open(&args.spec, out)?;
+    let mut wanted = args.emit.clone();
+    wanted.sort();
+    wanted.dedup();
+    // The tree and the definitions are there even if what follows them fails.
+    let mut loss = None;
+    for emit in wanted {
+        if emit > Emit::Ir && loss.is_none() {
+            let derived = spec.derive()?;
+            warn_if_flat(&derived, out);
+            loss = Some(derived);
+        }
+        let text = match (emit, &loss) {
+            (Emit::Ast, _) => sexpr::file(spec.ast()),
+            (Emit::Ir, _) => ir::print::dump(spec.program()),
+            (Emit::Grad, Some(loss)) => loss.gradient_text(),
+            (Emit::Loops, Some(loss)) => loss.loops_text(&options)?,
+            (Emit::Clif, Some(loss)) => loss.code_text(&options, args.target.as_deref())?.clif,
+            (Emit::Asm, Some(loss)) => loss.code_text(&options, args.target.as_deref())?.asm,
+            (Emit::Grad | Emit::Loops | Emit::Clif | Emit::Asm, None) => String::new(),
+        };
+        let text = format!("{}\n", text.trim_end());
+        match &args.out {
+            None => out.print(&text),
+            Some(dir) => {
+                let file = format!("{dir}/{}.{}", spec.name(), emit.extension());
+                let written =
+                    std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&file, text));
+                written.map_err(|e| usage(format!("cannot write `{file}`: {e}")))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The symbolic gradient, in the language of the spec.
+pub(crate) fn grad(args: &Grad, out: &mut Output) -> Outcome {
+    let loss = open(&args.spec, out)?.derive()?;
+    warn_if_flat(&loss, out);
+    out.print(&format!("{}\n", loss.gradient_text().trim_end()));
+    Ok(())
+}
+
+fn warn_if_flat(loss: &Loss, out: &mut Output) {
+    if loss.has_zero_gradient() {
+        let d = Diagnostic::warning(format!(
+            "the gradient of `{}` is zero everywhere",
+            loss.name()
+        ));
+        out.diagnostic(&d, loss.sources());
+    }
+}
+
+fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
+    let spec = open(&args.spec, out)?;
+    let loss = spec.derive()?;
+    warn_if_flat(&loss, out);
+    let kernel = loss.compile(options)?;
+    let mut text = format!("{}\n", loss.gradient_text().trim_end());
+    let _ = writeln!(
+        text,
+        "\nstages  ({}, value and gradient)",
+        options.dtype.name()
+    );
+    for line in loss.loops_text(options)?.lines() {
+        let _ = writeln!(text, "  {line}");
+    }
+    let _ = writeln!(
+        text,
+        "\ncode    {} bytes for {}",
+        kernel.code_size(),
+        kernel.target()
+    );
+    let time = warm(&spec, options)?;
+    let _ = writeln!(
+        text,
+        "time    {:.2} ms from text to callable kernel (median of {RUNS}, warm)",
+        millis(time)
+    );
+    out.print(&text);
+    Ok(())
+}
+
+/// How often the whole pipeline runs for the report.
+const RUNS: usize = 5;
+
+/// The median time of the whole way from text to a callable kernel, once everything was used before.
+fn warm(spec: &Spec, options: &Options) -> Result<Duration, crate::error::Error> {
+    let mut times = vec![];
+    for _ in 0..RUNS {
+        let start = Instant::now();
+        let again = spec.again()?;
+        let kernel = again.derive()?.compile(options)?;
+        times.push(start.elapsed());
+        drop(kernel);
+    }
+    times.sort();
+    Ok(times[RUNS / 2])
+}
+
+fn millis(d: Duration) -> f64 {
+    d.as_secs_f64() * 1e3
+}

@@ -1,0 +1,132 @@
+//! The order of the stages. No other file knows it.
+//!
+//! ```text
+//! text -> ast -> ir -> stabilize -> differentiate -> stabilize -> simplify -> loops -> machine code
+//! ```
+//!
+//! In debug builds the verifiers run after each stage, so that a bug is reported by the stage that made it.
+
+use crate::diagnostic::{Class, Diagnostic};
+use crate::grad::{self, hessian, inner};
+use crate::ir::{self, Program, TensorId};
+use crate::loops::{self, Loops, Wanted};
+use crate::rewrite::simplify::simplify;
+
+/// Deep programs (a chain of 10,000 definitions) must not depend on the stack that the caller happens to have.
+const STACK: usize = 256 << 20;
+
+/// Runs `f` on a stack that no accepted spec exhausts.
+pub fn with_stack<T>(f: impl FnOnce() -> T) -> T {
+    stacker::grow(STACK, f)
+}
+
+/// What [`derive`] makes.
+pub struct Derived {
+    pub program: Program,
+    /// The rewrites that made the formula stable, a line each.
+    pub rewrites: Vec<String>,
+}
+
+/// Makes a program's value stable and derives its gradients.
+///
+/// # Errors
+/// None so far: every loss that passes the checks has a gradient, if only zero.
+pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
+    with_stack(|| {
+        let value = [program.value];
+        inner::expand(&mut program, &value);
+        verify(&program, "expanding inner gradients")?;
+        simplify(&mut program, &value);
+        verify(&program, "simplifying the value")?;
+        grad::differentiate(&mut program);
+        verify(&program, "differentiation")?;
+        let outputs = program.outputs();
+        simplify(&mut program, &outputs);
+        verify(&program, "simplifying the gradient")?;
+        Ok(Derived {
+            program,
+            rewrites: vec![],
+        })
+    })
+}
+
+/// Expands the inner gradients of a value, so that it can be evaluated.
+pub fn expand(program: &mut Program) {
+    with_stack(|| {
+        let value = [program.value];
+        inner::expand(program, &value);
+    });
+}
+
+/// Replaces each gradient by the Hessian's diagonal; with notes on what the diagonal does not show.
+///
+/// # Errors
+/// Where the diagonal needs loops over more axes than value and gradient do.
+pub fn hessian_diagonal(
+    mut program: Program,
+    wanted: &[TensorId],
+) -> Result<(Program, Vec<Diagnostic>), Diagnostic> {
+    with_stack(|| {
+        let mut notes = vec![];
+        let mut diagonals = vec![];
+        for gradient in program.gradients.clone() {
+            if !wanted.contains(&gradient.input) {
+                continue;
+            }
+            let name = program.get(gradient.input).name.clone();
+            let Some(diagonal) = hessian::diagonal(&mut program, gradient.input) else {
+                continue;
+            };
+            if diagonal.extra_axes > 0 {
+                let title = format!("the Hessian's diagonal of `{name}` needs an extra axis");
+                return Err(Diagnostic::error(title)
+                    .note("it takes the second derivative of an inner vector, which has one element for each pair"));
+            }
+            if diagonal.other_entries {
+                let title = format!(
+                    "the Hessian of `{}` has entries off its diagonal in `{name}`",
+                    program.name
+                );
+                let mut note = Diagnostic::warning(title);
+                note.severity = crate::diagnostic::Severity::Note;
+                notes.push(note);
+            }
+            diagonals.push((gradient.input, diagonal.tensor));
+        }
+        program.gradients.retain(|g| wanted.contains(&g.input));
+        for gradient in &mut program.gradients {
+            if let Some((_, tensor)) = diagonals.iter().find(|(i, _)| *i == gradient.input) {
+                gradient.tensor = *tensor;
+                gradient.stated = None;
+            }
+        }
+        let outputs = program.outputs();
+        simplify(&mut program, &outputs);
+        verify(&program, "the second derivative")?;
+        Ok((program, notes))
+    })
+}
+
+/// The loops of one kernel: the value, and the gradients with respect to `wanted`.
+///
+/// # Errors
+/// What is not compiled yet, by name.
+pub fn schedule(program: &Program, wanted: Vec<TensorId>) -> Result<Loops, Diagnostic> {
+    let wanted = Wanted {
+        value: true,
+        gradients: wanted,
+    };
+    with_stack(|| loops::schedule(program, &wanted))
+}
+
+/// Checks what a stage made, in debug builds.
+fn verify(program: &Program, stage: &str) -> Result<(), Diagnostic> {
+    if cfg!(debug_assertions)
+        && let Err(what) = ir::verify::verify(program)
+    {
+        let mut bug = Diagnostic::error(format!("{stage} made a broken program"));
+        bug.class = Class::Bug;
+        return Err(bug.note(what));
+    }
+    Ok(())
+}

@@ -1,0 +1,423 @@
+//! A loss with its gradient, and the kernels that it compiles to.
+
+use crate::array::{Array, Data};
+use crate::codegen::{self, Dtype, isa};
+use crate::compile;
+use crate::diagnostic::{Diagnostic, Sources};
+use crate::error::Error;
+use crate::interp;
+use crate::ir::{Body, Program, TensorId, print};
+use crate::kernel::{self, DataMut, Gradient, Input, Workspace};
+use crate::loops::Loops;
+use crate::suggest;
+use std::sync::Arc;
+
+/// A checked loss: stable, and with its gradient derived.
+///
+/// ```
+/// use losscc::{Gradient, Input, Options, Spec};
+///
+/// let loss = Spec::open("huber")?.derive()?;
+/// let kernel = loss.compile(&Options::default())?;
+/// let (yhat, y, mut grad) = ([0.0, 3.0], [0.0, 0.0], [0.0; 2]);
+/// let inputs = [Input::new("yhat", &yhat, &[2]), Input::new("y", &y, &[2])];
+/// let value = kernel.value_and_grad(&inputs, &[("delta", 1.0)], &mut [Gradient::new("yhat", &mut grad)])?;
+/// assert_eq!(value, 1.25);
+/// assert_eq!(grad, [0.0, 0.5]);
+/// # Ok::<(), losscc::Error>(())
+/// ```
+pub struct Loss {
+    program: Arc<Program>,
+    sources: Arc<Sources>,
+    rewrites: Vec<String>,
+}
+
+/// What a kernel is compiled for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Options {
+    /// The type of reals; f64 if nothing is said.
+    pub dtype: Dtype,
+    /// The inputs with respect to which gradients are wanted; all differentiated ones if nothing is said.
+    pub wrt: Option<Vec<String>>,
+}
+
+/// Generated code as text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CodeText {
+    /// Cranelift's intermediate language.
+    pub clif: String,
+    /// Assembly.
+    pub asm: String,
+}
+
+impl Loss {
+    pub(crate) fn new(derived: compile::Derived, sources: Arc<Sources>) -> Loss {
+        Loss {
+            program: Arc::new(derived.program),
+            sources,
+            rewrites: derived.rewrites,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.program.name
+    }
+
+    /// Value and gradients as definitions.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The texts that diagnostics point into.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
+    /// The rewrites that made the formula stable, a line each.
+    pub fn rewrites(&self) -> &[String] {
+        &self.rewrites
+    }
+
+    /// Value and gradient as a spec in the same language, which compiles to the same numbers.
+    pub fn gradient_text(&self) -> String {
+        print::gradient_text(&self.program)
+    }
+
+    /// Whether no input has any influence on the value that a derivative could show.
+    pub fn has_zero_gradient(&self) -> bool {
+        let zero = |t: TensorId| match self.program.body(t) {
+            Some(Body::Expr(e)) => self.program.is_number(*e, 0.0),
+            Some(Body::Argsort { .. } | Body::Grad { .. }) | None => false,
+        };
+        !self.program.gradients.is_empty()
+            && self
+                .program
+                .gradients
+                .iter()
+                .all(|g| g.tensor.is_none_or(zero))
+    }
+
+    /// The loss whose gradients are the diagonal of this one's Hessian, d²L/dx² for each element of each input in
+    /// `wrt` (or all); with notes on what a diagonal does not show.
+    ///
+    /// # Errors
+    /// A name that is no differentiated input; a diagonal that needs an extra axis.
+    pub fn hessian_diagonal(
+        &self,
+        wrt: Option<&[String]>,
+    ) -> Result<(Loss, Vec<Diagnostic>), Error> {
+        let wanted = self.wanted(wrt)?;
+        let (program, notes) = compile::hessian_diagonal((*self.program).clone(), &wanted)
+            .map_err(|d| self.fail(d))?;
+        let loss = Loss {
+            program: Arc::new(program),
+            sources: self.sources.clone(),
+            rewrites: vec![],
+        };
+        Ok((loss, notes))
+    }
+
+    /// The loop nests of a kernel, as text.
+    ///
+    /// # Errors
+    /// As [`Loss::compile`].
+    pub fn loops_text(&self, options: &Options) -> Result<String, Error> {
+        let loops = self.schedule(options, true)?;
+        Ok(crate::loops::print::print(&loops))
+    }
+
+    /// The code of a kernel, as text: for this machine, or for a target by its triple with the features that every
+    /// such machine of the last ten years has.
+    ///
+    /// # Errors
+    /// As [`Loss::compile`]; a target that there is no code for.
+    pub fn code_text(&self, options: &Options, target: Option<&str>) -> Result<CodeText, Error> {
+        let loops = self.schedule(options, true)?;
+        let isa = match target {
+            Some(triple) => isa::named(triple),
+            None => isa::host(),
+        };
+        let isa = isa.map_err(|r| self.fail(r.into()))?;
+        let text = || {
+            Ok(CodeText {
+                clif: codegen::clif(&loops, options.dtype, &*isa)?,
+                asm: codegen::asm(&loops, options.dtype, &*isa)?,
+            })
+        };
+        compile::with_stack(text).map_err(|r: codegen::Refusal| self.fail(r.into()))
+    }
+
+    /// Compiles value and gradients for this machine.
+    ///
+    /// # Errors
+    /// A name in `wrt` that is no differentiated input; what does not compile yet, by name.
+    pub fn compile(&self, options: &Options) -> Result<Kernel, Error> {
+        let full = self.schedule(options, true)?;
+        let value = self.schedule(options, false)?;
+        let inner = compile::with_stack(|| kernel::Kernel::new(full, Some(value), options.dtype));
+        let gradients = self.wanted(options.wrt.as_deref())?;
+        Ok(Kernel {
+            inner: inner.map_err(|r| self.fail(r.into()))?,
+            program: self.program.clone(),
+            gradients,
+            sources: self.sources.clone(),
+        })
+    }
+
+    fn schedule(&self, options: &Options, gradients: bool) -> Result<Loops, Error> {
+        let wanted = if gradients {
+            self.wanted(options.wrt.as_deref())?
+        } else {
+            vec![]
+        };
+        compile::schedule(&self.program, wanted).map_err(|d| self.fail(d))
+    }
+
+    /// The differentiated inputs that names stand for.
+    fn wanted(&self, wrt: Option<&[String]>) -> Result<Vec<TensorId>, Error> {
+        let all = self.program.gradients.iter().map(|g| g.input);
+        let Some(names) = wrt else {
+            return Ok(all.collect());
+        };
+        let find = |name: &String| {
+            let found = all.clone().find(|&t| *self.program.get(t).name == **name);
+            found.ok_or_else(|| self.fail(self.not_differentiated(name)))
+        };
+        names.iter().map(find).collect()
+    }
+
+    fn not_differentiated(&self, name: &str) -> Diagnostic {
+        let p = &self.program;
+        let names: Vec<&str> = p.gradients.iter().map(|g| &*p.get(g.input).name).collect();
+        let d = if p.inputs.iter().any(|&i| *p.get(i).name == *name) {
+            Diagnostic::data(format!(
+                "`{name}` is given, so `{}` has no gradient with respect to it",
+                p.name
+            ))
+        } else {
+            Diagnostic::data(format!("`{}` has no input `{name}`", p.name))
+        };
+        match suggest::closest(name, names.iter().copied()) {
+            Some(near) => d.help(format!("did you mean `{near}`?")),
+            None if names.is_empty() => d.note("no input is differentiated"),
+            None => d.note(format!("differentiated: {}", names.join(", "))),
+        }
+    }
+
+    fn fail(&self, diagnostic: Diagnostic) -> Error {
+        Error::new(vec![diagnostic], self.sources.clone())
+    }
+}
+
+/// A compiled loss. One kernel serves every shape that fits the signature, from any number of threads at once; what it
+/// needs for scratch is the calling thread's, or a [`Workspace`] of the caller's, and is kept for the next call.
+pub struct Kernel {
+    inner: kernel::Kernel,
+    program: Arc<Program>,
+    gradients: Vec<TensorId>,
+    sources: Arc<Sources>,
+}
+
+/// What a kernel computed from named arrays.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    pub value: f64,
+    /// In the order of the kernel's gradients.
+    pub gradients: Vec<NamedGradient>,
+    /// What is no error but seldom meant, such as an axis without elements.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The gradient with respect to one input.
+#[derive(Debug, Clone)]
+pub struct NamedGradient {
+    pub name: String,
+    /// That of the input.
+    pub shape: Vec<usize>,
+    pub values: Vec<f64>,
+}
+
+impl Kernel {
+    /// What it computes in.
+    pub fn dtype(&self) -> Dtype {
+        self.inner.dtype()
+    }
+
+    /// The machine that the code is for, by its triple.
+    pub fn target(&self) -> String {
+        isa::host().map_or_else(|_| String::new(), |isa| isa.triple().to_string())
+    }
+
+    /// Bytes of machine code.
+    pub fn code_size(&self) -> usize {
+        self.inner.code_size()
+    }
+
+    /// The value at `inputs`, which are matched by name, with hyperparameters by name (those with a default may be left out).
+    ///
+    /// # Errors
+    /// Inputs or hyperparameters that do not fit; an index out of range; an int divided by 0.
+    pub fn value(&self, inputs: &[Input], params: &[(&str, f64)]) -> Result<f64, Error> {
+        self.inner.value(inputs, params).map_err(|d| self.fail(d))
+    }
+
+    /// The value, and the gradients into the caller's memory: one [`Gradient`] for each input that the kernel was compiled
+    /// for, each with as many elements as its input, in the kernel's dtype. After the first call of a size nothing is
+    /// allocated.
+    ///
+    /// # Errors
+    /// As [`Kernel::value`]; also where a gradient does not fit or overlaps an input. What an erroneous call leaves in the
+    /// gradients is unspecified.
+    pub fn value_and_grad(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        gradients: &mut [Gradient],
+    ) -> Result<f64, Error> {
+        self.inner
+            .value_and_grad(inputs, params, gradients)
+            .map_err(|d| self.fail(d))
+    }
+
+    /// [`Kernel::value_and_grad`] with scratch memory of the caller's.
+    ///
+    /// # Errors
+    /// As [`Kernel::value_and_grad`].
+    pub fn value_and_grad_in(
+        &self,
+        work: &mut Workspace,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        gradients: &mut [Gradient],
+    ) -> Result<f64, Error> {
+        self.inner
+            .value_and_grad_in(work, inputs, params, gradients)
+            .map_err(|d| self.fail(d))
+    }
+
+    /// Value and gradients at arrays from files: converted to the types of the inputs where that loses nothing (reals are
+    /// rounded to f32 for an f32 kernel). Arrays that the loss does not name are ignored.
+    ///
+    /// # Errors
+    /// As [`Kernel::value_and_grad`].
+    pub fn evaluate(
+        &self,
+        data: &[(&str, &Array)],
+        params: &[(&str, f64)],
+    ) -> Result<Evaluated, Error> {
+        let (arrays, errors) = interp::fitted(&self.program, data);
+        if !errors.is_empty() {
+            return Err(Error::new(errors, self.sources.clone()));
+        }
+        let owned: Vec<Owned> = arrays
+            .iter()
+            .map(|a| Owned::new(&a.data, self.dtype()))
+            .collect();
+        let inputs: Vec<Input> = self
+            .program
+            .inputs
+            .iter()
+            .zip(arrays.iter().zip(&owned))
+            .map(|(&t, (array, owned))| Input {
+                name: &self.program.get(t).name,
+                data: owned.view(),
+                shape: &array.shape,
+            })
+            .collect();
+        let mut buffers: Vec<Owned> = vec![];
+        let mut shapes = vec![];
+        for g in &self.gradients {
+            let array = self
+                .program
+                .inputs
+                .iter()
+                .position(|i| i == g)
+                .map(|k| &arrays[k]);
+            let n = array.map_or(0, Array::len);
+            shapes.push(array.map_or(vec![], |a| a.shape.clone()));
+            buffers.push(Owned::new(&Data::Real(vec![0.0; n]), self.dtype()));
+        }
+        let mut gradients: Vec<Gradient> = self
+            .gradients
+            .iter()
+            .zip(&mut buffers)
+            .map(|(&g, buffer)| Gradient {
+                name: &self.program.get(g).name,
+                data: buffer.view_mut(),
+            })
+            .collect();
+        let value = self.value_and_grad(&inputs, params, &mut gradients)?;
+        let mut warnings = vec![];
+        if let Some(axis) = self
+            .inner
+            .empty_axis(&inputs, params)
+            .map_err(|d| self.fail(d))?
+        {
+            let title = format!("there are no elements to reduce: axis {axis} is empty");
+            warnings.push(
+                Diagnostic::warning(title).note("a sum of nothing is 0, a mean of nothing NaN"),
+            );
+        }
+        let named = self.gradients.iter().zip(shapes).zip(buffers);
+        let gradients = named.map(|((&g, shape), buffer)| NamedGradient {
+            name: self.program.get(g).name.to_string(),
+            shape,
+            values: buffer.into_f64(),
+        });
+        Ok(Evaluated {
+            value,
+            gradients: gradients.collect(),
+            warnings,
+        })
+    }
+
+    fn fail(&self, diagnostic: Diagnostic) -> Error {
+        Error::new(vec![diagnostic], self.sources.clone())
+    }
+}
+
+/// Elements in the type that a kernel takes.
+enum Owned {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    I64(Vec<i64>),
+    Bool(Vec<bool>),
+}
+
+impl Owned {
+    fn new(data: &Data, dtype: Dtype) -> Owned {
+        match (data, dtype) {
+            (Data::Real(v), Dtype::F32) => Owned::F32(v.iter().map(|&x| x as f32).collect()),
+            (Data::Real(v), Dtype::F64) => Owned::F64(v.clone()),
+            (Data::Int(v), _) => Owned::I64(v.clone()),
+            (Data::Bool(v), _) => Owned::Bool(v.clone()),
+        }
+    }
+
+    fn view(&self) -> kernel::Data<'_> {
+        match self {
+            Owned::F32(v) => kernel::Data::F32(v),
+            Owned::F64(v) => kernel::Data::F64(v),
+            Owned::I64(v) => kernel::Data::I64(v),
+            Owned::Bool(v) => kernel::Data::Bool(v),
+        }
+    }
+
+    /// Gradients are real.
+    fn view_mut(&mut self) -> DataMut<'_> {
+        match self {
+            Owned::F32(v) => DataMut::F32(v),
+            Owned::F64(v) => DataMut::F64(v),
+            Owned::I64(_) | Owned::Bool(_) => DataMut::F64(&mut []),
+        }
+    }
+
+    fn into_f64(self) -> Vec<f64> {
+        match self {
+            Owned::F32(v) => v.into_iter().map(f64::from).collect(),
+            Owned::F64(v) => v,
+            Owned::I64(_) | Owned::Bool(_) => vec![],
+        }
+    }
+}
