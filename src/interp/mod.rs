@@ -398,6 +398,8 @@ impl<'a> Machine<'a> {
         let shape: Vec<usize> = axes.iter().map(|&a| self.extent(a)).collect();
         let mut fold = Fold::new(op, self.program.ty(body));
         let mut index = vec![0usize; axes.len()];
+        // A recurrence may be in the middle of this very reduction at another element.
+        let before: Vec<i64> = axes.iter().map(|a| self.axes[a.index()].0).collect();
         // A loop like an odometer: the last axis moves fastest, and only axes that move are set.
         let mut moved = 0;
         if shape.iter().all(|&n| n > 0) {
@@ -418,6 +420,9 @@ impl<'a> Machine<'a> {
                     }
                 }
             }
+        }
+        for (&a, &value) in axes.iter().zip(&before) {
+            self.set(a, value);
         }
         fold.finish()
             .ok_or_else(|| self.error(id, format!("`{}` of no elements", op.name())))
