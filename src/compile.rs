@@ -11,6 +11,7 @@ use crate::grad::{self, hessian, inner};
 use crate::ir::{self, Program, TensorId};
 use crate::loops::{self, Loops, Wanted};
 use crate::rewrite::simplify::simplify;
+use crate::rewrite::stabilize::{Applied, Phase, stabilize};
 
 /// Deep programs (a chain of 10,000 definitions) must not depend on the stack that the caller happens to have.
 const STACK: usize = 256 << 20;
@@ -23,8 +24,8 @@ pub fn with_stack<T>(f: impl FnOnce() -> T) -> T {
 /// What [`derive`] makes.
 pub struct Derived {
     pub program: Program,
-    /// The rewrites that made the formula stable, a line each.
-    pub rewrites: Vec<String>,
+    /// The rewrites that made the formula stable.
+    pub rewrites: Vec<Applied>,
 }
 
 /// Makes a program's value stable and derives its gradients.
@@ -36,10 +37,14 @@ pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
         let value = [program.value];
         inner::expand(&mut program, &value);
         verify(&program, "expanding inner gradients")?;
+        let rewrites = stabilize(&mut program, Phase::Before);
+        verify(&program, "stabilizing the value")?;
         simplify(&mut program, &value);
         verify(&program, "simplifying the value")?;
         grad::differentiate(&mut program);
         verify(&program, "differentiation")?;
+        stabilize(&mut program, Phase::After);
+        verify(&program, "stabilizing the gradient")?;
         let outputs = program.outputs();
         simplify(&mut program, &outputs);
         verify(&program, "simplifying the gradient")?;

@@ -9,6 +9,7 @@ use crate::interp;
 use crate::ir::{Body, Program, TensorId, print};
 use crate::kernel::{self, DataMut, Gradient, Input, Workspace};
 use crate::loops::Loops;
+use crate::rewrite::stabilize::Applied;
 use crate::suggest;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use std::sync::Arc;
 pub struct Loss {
     program: Arc<Program>,
     sources: Arc<Sources>,
-    rewrites: Vec<String>,
+    rewrites: Vec<Applied>,
 }
 
 /// What a kernel is compiled for.
@@ -74,8 +75,8 @@ impl Loss {
         &self.sources
     }
 
-    /// The rewrites that made the formula stable, a line each.
-    pub fn rewrites(&self) -> &[String] {
+    /// The rewrites that made the formula stable, in order.
+    pub fn rewrites(&self) -> &[Applied] {
         &self.rewrites
     }
 

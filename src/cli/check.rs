@@ -37,8 +37,10 @@ fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
     let spec = open(name, out)?;
     let loss = spec.derive()?;
     if explain {
-        for line in loss.rewrites() {
-            out.print(&format!("{}: {line}\n", spec.name()));
+        for rewrite in loss.rewrites() {
+            let place = rewrite.span.map_or("", |s| spec.sources().text(s));
+            let place = if place.is_empty() { String::new() } else { format!(": {place}") };
+            out.print(&format!("{}: {}{place}\n", spec.name(), rewrite.rule));
         }
     }
     if loss.has_zero_gradient() {
