@@ -1,0 +1,244 @@
+//! Specs as kernels: value and gradient of the machine code against the definitions, on random small shapes with empty
+//! axes among them, in f64 and f32.
+
+use losscc::array::{Array, Data as Values};
+use losscc::codegen::{Dtype, Refusal};
+use losscc::interp::scalar::Scalar;
+use losscc::interp::{Bound, evaluate, extents_for};
+use losscc::ir::{ExtentKind, Program, Type};
+use losscc::kernel::{Data, DataMut, Gradient, Input, Kernel};
+use losscc::loops::{Loops, Wanted, schedule};
+use losscc::{grad, lower, modules, rewrite};
+use std::path::Path;
+
+const SEEDS: u64 = 20;
+
+/// Loads, checks, differentiates and simplifies.
+fn program(name: &str, text: &str) -> Program {
+    let files = |path: &Path| {
+        std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()))
+    };
+    let modules = modules::load_text(name, text, &files)
+        .unwrap_or_else(|f| panic!("{name}: {:?}", f.diagnostics));
+    let checked =
+        lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    let mut program = checked.program;
+    grad::differentiate(&mut program);
+    let outputs = program.outputs();
+    rewrite::simplify::simplify(&mut program, &outputs);
+    program
+}
+
+/// Random inputs; extents are small and 0 now and then.
+fn draw(program: &Program, rng: &mut fastrand::Rng) -> Option<Bound> {
+    let params: Vec<Scalar> = program
+        .params
+        .iter()
+        .map(|p| match p.ty {
+            Type::Int => Scalar::Int(p.default.unwrap_or(2.0) as i64),
+            Type::Real | Type::Bool => Scalar::Real(p.default.unwrap_or(0.7)),
+        })
+        .collect();
+    let empty = rng.u8(..4) == 0;
+    let extent = |rng: &mut fastrand::Rng| {
+        if empty {
+            rng.usize(0..3)
+        } else {
+            rng.usize(1..23)
+        }
+    };
+    let given: Vec<Option<usize>> = program
+        .extents
+        .iter()
+        .map(|e| (e.kind == ExtentKind::Input).then(|| extent(rng)))
+        .collect();
+    let extents = extents_for(program, &given, &params).ok()?;
+    let positive = rng.bool();
+    let largest = rng.i64(1..5);
+    let mut inputs = vec![];
+    for &t in &program.inputs {
+        let tensor = program.get(t);
+        let shape: Vec<usize> = tensor
+            .head
+            .iter()
+            .map(|&a| extents[program.extent_of(a).index()])
+            .collect();
+        let n: usize = shape.iter().product();
+        let real = |rng: &mut fastrand::Rng| match rng.u8(..12) {
+            0 => 0.0,
+            1 => 1.0,
+            2 if !positive => -1.0,
+            _ if positive => f64::from((rng.f64() * 0.98 + 0.01) as f32),
+            _ => f64::from((rng.f64() * 6.0 - 3.0) as f32),
+        };
+        let data = match tensor.ty {
+            Type::Real => Values::Real((0..n).map(|_| real(rng)).collect()),
+            Type::Int => Values::Int(
+                (0..n)
+                    .map(|_| if rng.u8(..9) == 0 { -100 } else { rng.i64(0..largest) })
+                    .collect(),
+            ),
+            Type::Bool => Values::Bool((0..n).map(|_| rng.bool()).collect()),
+        };
+        inputs.push(Array { shape, data });
+    }
+    Some(Bound {
+        shapes: inputs.iter().map(|a| a.shape.clone()).collect(),
+        inputs,
+        extents,
+        params,
+    })
+}
+
+fn close(got: &[f64], want: &[f64], tolerance: f64) -> bool {
+    let scale = want
+        .iter()
+        .filter(|x| x.is_finite())
+        .map(|x| x.abs())
+        .fold(1.0, f64::max);
+    got.len() == want.len()
+        && got.iter().zip(want).all(|(x, y)| {
+            x == y || x.is_nan() && y.is_nan() || (x - y).abs() <= tolerance * scale
+        })
+}
+
+/// Calls a kernel with the data of `bound`; the value, then the gradients.
+fn call(
+    kernel: &Kernel,
+    program: &Program,
+    bound: &Bound,
+    grads: &[(String, usize)],
+) -> Result<Vec<Vec<f64>>, String> {
+    let narrow: Vec<Vec<f32>> = bound
+        .inputs
+        .iter()
+        .map(|a| a.reals().unwrap_or(&[]).iter().map(|&x| x as f32).collect())
+        .collect();
+    let mut inputs = vec![];
+    for ((&t, array), narrow) in program.inputs.iter().zip(&bound.inputs).zip(&narrow) {
+        let data = match (&array.data, kernel.dtype()) {
+            (Values::Real(_), Dtype::F32) => Data::F32(narrow),
+            (Values::Real(v), Dtype::F64) => Data::F64(v),
+            (Values::Int(v), _) => Data::I64(v),
+            (Values::Bool(v), _) => Data::Bool(v),
+        };
+        inputs.push(Input { name: &program.get(t).name, data, shape: &array.shape });
+    }
+    let params: Vec<(&str, f64)> = program
+        .params
+        .iter()
+        .zip(&bound.params)
+        .map(|(p, v)| (&*p.name, v.real()))
+        .collect();
+    let mut f32s: Vec<Vec<f32>> = grads.iter().map(|g| vec![7.0; g.1]).collect();
+    let mut f64s: Vec<Vec<f64>> = grads.iter().map(|g| vec![7.0; g.1]).collect();
+    let mut out = vec![];
+    for (((name, _), a), b) in grads.iter().zip(&mut f32s).zip(&mut f64s) {
+        let data = match kernel.dtype() {
+            Dtype::F32 => DataMut::F32(a),
+            Dtype::F64 => DataMut::F64(b),
+        };
+        out.push(Gradient { name, data });
+    }
+    let value = kernel
+        .value_and_grad(&inputs, &params, &mut out)
+        .map_err(|d| d.title)?;
+    let again = kernel.value(&inputs, &params).map_err(|d| d.title)?;
+    assert!(
+        again.to_bits() == value.to_bits() || again.is_nan() && value.is_nan(),
+        "the value alone is {again}, with gradients {value}"
+    );
+    let mut all = vec![vec![value]];
+    for (a, b) in f32s.into_iter().zip(f64s) {
+        all.push(match kernel.dtype() {
+            Dtype::F32 => a.into_iter().map(f64::from).collect(),
+            Dtype::F64 => b,
+        });
+    }
+    Ok(all)
+}
+
+fn kernel(loops: &Loops, value: &Loops, dtype: Dtype) -> Result<Kernel, Refusal> {
+    Kernel::new(loops.clone(), Some(value.clone()), dtype)
+}
+
+/// Compares, or says why there is no kernel.
+fn checked(name: &str, program: &Program) -> Result<usize, String> {
+    let gradients: Vec<_> = program.gradients.iter().map(|g| g.input).collect();
+    let all = Wanted { value: true, gradients };
+    let loops = schedule(program, &all).map_err(|d| format!("no schedule: {}", d.title))?;
+    let only = Wanted { value: true, gradients: vec![] };
+    let value = schedule(program, &only).map_err(|d| format!("no schedule: {}", d.title))?;
+    let kernels = [Dtype::F64, Dtype::F32].map(|d| kernel(&loops, &value, d));
+    let [wide, narrow] = kernels;
+    let (wide, narrow) = match (wide, narrow) {
+        (Ok(a), Ok(b)) => (a, b),
+        (Err(Refusal::NotYet(what)), _) | (_, Err(Refusal::NotYet(what))) => {
+            return Err(format!("not compiled: {what}"));
+        }
+        (Err(e), _) | (_, Err(e)) => panic!("{name}: {e:?}"),
+    };
+    let mut compared = 0;
+    for seed in 0..SEEDS {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let Some(bound) = draw(program, &mut rng) else { continue };
+        let outputs = program.outputs();
+        let Ok(want) = evaluate(program, &bound, &outputs) else { continue };
+        let mut grads = vec![];
+        for g in &program.gradients {
+            let t = program.get(g.input);
+            let extent = |&a: &_| bound.extents[program.extent_of(a).index()];
+            let n: usize = t.head.iter().map(extent).product();
+            grads.push((t.name.to_string(), n));
+        }
+        for (kernel, tolerance) in [(&wide, 1e-9), (&narrow, 2e-4)] {
+            let got = call(kernel, program, &bound, &grads);
+            let got = got.unwrap_or_else(|e| panic!("{name}, seed {seed}: {e}"));
+            let mut k = 0;
+            for (i, g) in got.iter().enumerate() {
+                let zero;
+                let want: &[f64] = if i > 0 && program.gradients[i - 1].tensor.is_none() {
+                    zero = vec![0.0; g.len()];
+                    &zero
+                } else {
+                    k += 1;
+                    want[k - 1].reals().unwrap_or(&[])
+                };
+                assert!(
+                    close(g, want, tolerance),
+                    "{name}, seed {seed}, {:?}, output {i}:\n{g:?}\n{want:?}\n{:?}\n{}",
+                    kernel.dtype(),
+                    bound.inputs,
+                    losscc::loops::print::print(kernel.loops()),
+                );
+            }
+            compared += 1;
+        }
+    }
+    Ok(compared)
+}
+
+/// All shipped specs; `ONLY=name` for one.
+#[test]
+fn specs_agree_with_their_definitions() {
+    let only = std::env::var("ONLY").ok();
+    let (mut report, mut failed) = (String::new(), 0);
+    for (name, text) in losscc::shipped::all() {
+        if only.as_ref().is_some_and(|o| o != name) {
+            continue;
+        }
+        let result = std::panic::catch_unwind(|| checked(name, &program(name, text)));
+        let line = match result {
+            Ok(Ok(n)) => format!("compiled, {n} comparisons"),
+            Ok(Err(why)) => why,
+            Err(e) => {
+                failed += 1;
+                let text = e.downcast_ref::<String>().cloned().unwrap_or_default();
+                format!("WRONG: {}", text.chars().take(300).collect::<String>())
+            }
+        };
+        report += &format!("{name}: {line}\n");
+    }
+    println!("{report}");
+    assert_eq!(failed, 0, "{report}");
+}
