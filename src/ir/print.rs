@@ -9,7 +9,7 @@ use super::{
     AxisId, Body, Dim, Domain, ExprId, ExtentId, ExtentKind, Node, Op, Program, ReduceOp, TensorId,
     TensorKind, Type,
 };
-use crate::rewrite::live;
+use crate::rewrite::{live, recurrent};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// `losscc grad`: the value and a `gradient` for each differentiated input.
@@ -46,6 +46,8 @@ struct Printer<'a> {
     sized: FxHashSet<String>,
     /// Names that must be declared: they stand at a position of another extent.
     declared: FxHashSet<String>,
+    /// Definitions of recurrences, whose heads must be shown.
+    recurrent: FxHashSet<TensorId>,
     /// Names in use in the text.
     used: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl<'a> Printer<'a> {
         let order = live(program, &outputs);
         // An output that is read needs a name like any other.
         let read: FxHashSet<TensorId> = order.iter().flat_map(|&t| program.reads(t)).collect();
+        let all = order.clone();
         let definitions = order
             .into_iter()
             .filter(|t| !outputs.contains(t) || read.contains(t))
@@ -74,6 +77,7 @@ impl<'a> Printer<'a> {
             same_as: FxHashMap::default(),
             sized: FxHashSet::default(),
             declared: FxHashSet::default(),
+            recurrent: recurrent(program, &all),
             used: vec![],
         };
         printer.name_everything();
@@ -419,7 +423,7 @@ impl<'a> Printer<'a> {
             0 => false,
             _ if names[0] == "*" => false,
             // Its one axis can be seen in the body.
-            1 => !roots.iter().any(|r| own(&r)) || program.reads(t).contains(&t),
+            1 => !roots.iter().any(|r| own(&r)) || self.recurrent.contains(&t),
             _ => true,
         };
         let piece = self.body(t);
@@ -613,6 +617,12 @@ impl<'a> Printer<'a> {
                 && text != "*"
             {
                 let (from, to) = (program.extent_of(a), program.extent_of(t.head[q]));
+                let joins = default.is_some() && self.extent(from) != self.extent(to);
+                if joins {
+                    // The one case where a bare axis may have another extent (rule R4).
+                    texts.push(text);
+                    continue;
+                }
                 text = self.bare_index(text, self.extent(from), self.extent(to), own[q].as_deref());
             }
             texts.push(text);
