@@ -714,7 +714,7 @@ impl<'m> Lowerer<'m> {
         let view = match &value.binding {
             Binding::Poisoned => return Err(Reported),
             Binding::View(view) => view.clone(),
-            Binding::Argument { value, axis } => self.argument_view(*value, *axis, name),
+            Binding::Argument { safe, axis, .. } => self.argument_view(*safe, Some(*axis), name),
             Binding::Expr(e) => match self.as_view(*e) {
                 Some(view) => view,
                 None => {

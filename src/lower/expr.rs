@@ -447,7 +447,9 @@ impl<'m> Lowerer<'m> {
                     )),
                 ))
             }
-            Binding::Argument { value, axis } => Ok(self.argument_view(*value, *axis, name)),
+            Binding::Argument { safe, axis, .. } => {
+                Ok(self.argument_view(*safe, Some(*axis), name))
+            }
             Binding::Expr(_) if value.what == "hyperparameter" => Err(self.error(
                 Diagnostic::error(format!(
                     "`{}` is a hyperparameter, a single number",
@@ -479,20 +481,21 @@ impl<'m> Lowerer<'m> {
     pub(super) fn argument_view(
         &mut self,
         value: ExprId,
-        axis: crate::ir::AxisId,
+        axis: Option<crate::ir::AxisId>,
         name: &ast::Name,
     ) -> View {
+        let axes: Vec<_> = axis.into_iter().collect();
         let tensor = match self.arguments.get(&value) {
             Some(&t) => t,
             None => {
-                let t = self.generate(&name.text, vec![axis], value);
+                let t = self.generate(&name.text, axes.clone(), value);
                 self.arguments.insert(value, t);
                 t
             }
         };
         View {
             tensor,
-            axes: vec![axis],
+            axes,
             extra: vec![],
             bare: super::scope::Bare::Yes,
             ordered: true,

@@ -92,6 +92,8 @@ struct Lowerer<'m> {
     /// Parallel to the axes of `p`.
     axes: Vec<AxisInfo>,
     parameters: FxHashMap<FunctionRef, Rc<Vec<Parameter<'m>>>>,
+    /// The names that a function differentiates by.
+    by_gradient: FxHashMap<FunctionRef, Rc<Vec<Arc<str>>>>,
     instances: FxHashMap<InstanceKey, Lowered<ExprId>>,
     /// The functions being copied, the innermost last, and where each was called.
     active: Vec<(FunctionRef, Span)>,
@@ -113,6 +115,7 @@ impl<'m> Lowerer<'m> {
             extents: Extents::default(),
             axes: vec![],
             parameters: FxHashMap::default(),
+            by_gradient: FxHashMap::default(),
             instances: FxHashMap::default(),
             active: vec![],
             copying: FxHashSet::default(),
@@ -134,9 +137,7 @@ impl<'m> Lowerer<'m> {
         match self.finish() {
             Ok(program) => {
                 debug_assert_eq!(ir::verify::verify(&program), Ok(()));
-                if let Err(diagnostics) = recurrence::check(&program) {
-                    return Err(diagnostics);
-                }
+                recurrence::check(&program)?;
                 Ok(Checked {
                     program,
                     warnings: self.warnings,

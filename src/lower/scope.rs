@@ -55,8 +55,13 @@ pub(super) enum Binding {
     Expr(ExprId),
     /// An input, a definition, or a typed parameter that got one of them.
     View(View),
-    /// A typed parameter that got an expression over one axis.
-    Argument { value: ExprId, axis: AxisId },
+    /// A typed parameter that got an expression over one axis. `safe` is the expression as it can be computed at all
+    /// elements, for where it is indexed.
+    Argument {
+        value: ExprId,
+        safe: ExprId,
+        axis: AxisId,
+    },
     /// A definition with a mistake.
     Poisoned,
 }

@@ -3,7 +3,7 @@
 use super::expr::{At, noun, strip};
 use super::extents::{Fit, Known, Stand};
 use super::scope::{Bare, Binding, Scope, Value, View};
-use super::{Lowered, Lowerer, RED_ZONE, Reported, SEGMENT, axes_count, axis_names, listed};
+use super::{Lowered, Lowerer, RED_ZONE, Reported, SEGMENT, axes_count, axis_names, listed, walk};
 use crate::ast::{self, Argument, DimKind, Expr, ExprKind, Kind, Span, Use};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, ExprId, ExtentId, Node, Op, Type};
@@ -58,13 +58,17 @@ impl InstanceKey {
 enum ArgumentKey {
     Expr(ExprId),
     View(View),
-    Argument(ExprId, AxisId),
+    Argument(ExprId, ExprId, AxisId),
 }
 
 /// What a call gives for a typed parameter.
 enum Given {
     View(View),
-    Expr { at: At, axis: Option<AxisId> },
+    Expr {
+        at: At,
+        safe: ExprId,
+        axis: Option<AxisId>,
+    },
 }
 
 /// One position of a typed parameter and what it got.
@@ -210,13 +214,15 @@ impl<'m> Lowerer<'m> {
         let mut keys = vec![];
         for (k, p) in parameters.iter().enumerate() {
             let binding = match (given[k].take(), bindings[k].clone()) {
-                (Some(found), _) => self.bind_typed(&inner, p, found)?,
+                (Some(found), _) => self.bind_typed(&inner, f, p, found)?,
                 (None, untyped) => untyped?,
             };
             keys.push(match &binding {
                 Binding::Expr(e) => ArgumentKey::Expr(*e),
                 Binding::View(v) => ArgumentKey::View(v.clone()),
-                Binding::Argument { value, axis } => ArgumentKey::Argument(*value, *axis),
+                Binding::Argument { value, safe, axis } => {
+                    ArgumentKey::Argument(*value, *safe, *axis)
+                }
                 Binding::Poisoned => return Err(Reported),
             });
             inner.values.insert(
@@ -266,7 +272,7 @@ impl<'m> Lowerer<'m> {
         let mut out: Vec<AxisId> = vec![];
         for a in keys {
             match a {
-                ArgumentKey::Expr(e) | ArgumentKey::Argument(e, _) => {
+                ArgumentKey::Expr(e) | ArgumentKey::Argument(e, ..) => {
                     out.extend(self.p.free(*e).iter())
                 }
                 ArgumentKey::View(v) => {
@@ -719,13 +725,18 @@ impl<'m> Lowerer<'m> {
             Type::Int => self.int(at, &format!("the input `{}`", p.name.text))?,
             Type::Bool => self.boolean(at)?,
         };
-        match &**self.p.free(id) {
+        let free = self.p.free(id).to_vec();
+        let safe = self.under_path(id, &free);
+        let at = At { id, span: e.span };
+        match &free[..] {
             [] => Ok(Given::Expr {
-                at: At { id, span: e.span },
+                at,
+                safe,
                 axis: None,
             }),
             &[axis] => Ok(Given::Expr {
-                at: At { id, span: e.span },
+                at,
+                safe,
                 axis: Some(axis),
             }),
             many => {
@@ -844,9 +855,12 @@ impl<'m> Lowerer<'m> {
     fn bind_typed(
         &mut self,
         inner: &Scope<'m>,
+        f: FunctionRef,
         p: &Parameter<'m>,
         given: Given,
     ) -> Lowered<Binding> {
+        // What is differentiated by must be a tensor, and every read of it a read of that.
+        let by_gradient = self.differentiates_by(f, &p.name.text);
         let dims = p.dims.unwrap_or(&[]);
         let axes: Vec<Option<AxisId>> = dims
             .iter()
@@ -856,14 +870,19 @@ impl<'m> Lowerer<'m> {
             })
             .collect();
         match given {
-            Given::Expr { at, axis: None } => Ok(Binding::Expr(at.id)),
-            Given::Expr {
-                at,
-                axis: Some(axis),
-            } => match axes[..] {
-                [Some(own)] if own == axis => Ok(Binding::Argument { value: at.id, axis }),
+            Given::Expr { at, axis, .. } if axis.is_none() && !by_gradient => {
+                Ok(Binding::Expr(at.id))
+            }
+            Given::Expr { at, safe, axis } => match (&axes[..], axis) {
+                (&[Some(own)], Some(axis)) if own == axis && !by_gradient => {
+                    Ok(Binding::Argument {
+                        value: at.id,
+                        safe,
+                        axis,
+                    })
+                }
                 _ => {
-                    let mut view = self.argument_view(at.id, axis, &p.name);
+                    let mut view = self.argument_view(safe, axis, &p.name);
                     self.rename_view(&mut view, &axes);
                     Ok(Binding::View(view))
                 }
@@ -873,6 +892,41 @@ impl<'m> Lowerer<'m> {
                 Ok(Binding::View(view))
             }
         }
+    }
+
+    /// Whether a function has `grad[name](..)`.
+    fn differentiates_by(&mut self, f: FunctionRef, name: &str) -> bool {
+        let names = match self.by_gradient.get(&f) {
+            Some(known) => known.clone(),
+            None => {
+                let ast = &self.modules.get(f.module()).ast;
+                let (value, bindings) = match (f, &ast.loss) {
+                    (FunctionRef::Def(_, k), _) => {
+                        let def = &ast.functions[k as usize];
+                        (&def.value, &def.bindings)
+                    }
+                    (FunctionRef::Loss(_), Some(loss)) => (&loss.value, &loss.bindings),
+                    (FunctionRef::Loss(_), None) => return false,
+                };
+                let mut found: Vec<Arc<str>> = vec![];
+                let bodies = bindings.definitions.iter().map(|d| &d.value);
+                for e in bodies.chain([value]) {
+                    walk::uses(e, &mut |u| {
+                        if *u.name.text == *"grad"
+                            && let Some(ast::Position::Expr(e)) =
+                                u.bracket.as_ref().and_then(|b| b.positions.first())
+                            && let ExprKind::Use(x) = &e.kind
+                        {
+                            found.push(x.name.text.clone());
+                        }
+                    });
+                }
+                let found = Rc::new(found);
+                self.by_gradient.insert(f, found.clone());
+                found
+            }
+        };
+        names.iter().any(|n| **n == *name)
     }
 
     /// A tensor under the axes of a typed parameter.

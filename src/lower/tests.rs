@@ -57,6 +57,226 @@ fn run(program: &Program, example: &examples::Example) -> f64 {
     }
 }
 
+/// What each rule accepts, with examples of what it means.
+const ACCEPTED: &[&str] = &[
+    // R1: functions and values are apart, precedence, trailing commas.
+    "loss f(var: [N], sum: [N],) = sum[N](var * sum) - max(1, 2,)
+     example f(var = [1, 2], sum = [3, 4]) == 9",
+    "loss f(x) = sum(-x^2 + 2^-x)
+     example f(x = [1, 2]) == -5 + 0.75",
+    "loss f(x) = sum(if not x > 1 and x < 5 or x == 7 then 1 else 0)
+     example f(x = [0, 1, 2, 6, 7]) == 3",
+    // R2: extents from the signature, declared, inferred; bare axes that fit.
+    "axis X = 2
+     loss f(b: [N, 4]) = sum[N, X](b[N, X + 2] - b[N, X])
+     example f(b = [[1, 2, 3, 5]]) == 5",
+    "loss f(x: [N]) = sum[L](if mod(L, 2) == 0 then 1 else x[div(L, 2)])
+       where axis L = 2 * size(N) + 1
+     example f(x = [10, 20]) == 33",
+    "loss f(x: [N]) = sum[N, M](x * x[M])
+     example f(x = [1, 2]) == 9",
+    "loss f(x: [N]) = sum[N](z[N])
+       where
+         axis M = 2 * size(N)
+         z[M] = x[div(M, 2)] + M
+     example f(x = [1, 2]) == 3",
+    "loss f(x: [N]) = sum[M](x[M])
+       where axis M = size(N)
+     example f(x = [1, 2]) == 3",
+    "loss f(x: [N]; k: int = 2) = sum[B](B + 1) * sum[N](x)
+       where axis B = k + 1
+     example f(x = [1]) == 6
+     example f(x = [1], k = 0) == 1",
+    "loss f(x: [N]) = x[size(N) - 1] + x[0]
+     example f(x = [1, 2, 4]) == 5",
+    // R3: a definition is a tensor; brackets by position; heads in any order.
+    "loss f(x: [N, C]) = sum[N](t[0, N] - t[1, N])
+       where t[C, N] = x
+     example f(x = [[5, 2], [7, 3]]) == 7",
+    "loss f(x: [N, C]) = sum[N](s) + s[0]
+       where s = sum[C](x)
+     example f(x = [[5, 2], [7, 3]]) == 24",
+    "loss f(x: [K, K]) = sum[I, J](x[I, J] * I) + sum[K](x[K, K])
+     example f(x = [[1, 2], [3, 4]]) == 12",
+    "loss f(x: [N]) = a
+       where
+         a = b + 1
+         b = c * 2
+         c = sum[N](x)
+     example f(x = [1, 2]) == 7",
+    // R4: defaults.
+    "loss f(x: [N]) = sum[N](x[N - 1 else -1] * x[N + 1 else 10])
+     example f(x = [1, 2, 3]) == -2 + 3 + 20",
+    "loss f(a: [N], b: [N]) = sum[I](I * z)
+       where
+         axis I = 2 * size(N)
+         z[I] = a[I else b[I - size(N)]]
+     example f(a = [1, 2], b = [3, 4]) == 2 + 6 + 12",
+    "loss f(k: int[N], m: bool[N]) = sum[N](k[N + 1 else 7]) + count[N](m[N + 1 else true])
+     example f(k = [1, 2], m = [true, false]) == 10",
+    // R5: reductions, also of nothing, of absent axes, without brackets.
+    "loss f(x: [N, C]) = sum(x) + mean[N](sum[C](x)) + prod[N](sum[C](x)) + sum[N](1) + count[N, C](true)
+     example f(x = [[1, 2], [3, 4]]) == 10 + 5 + 21 + 2 + 4",
+    "loss f(x: [N]) = max(x) - min[N](x) + logsumexp(1, 1) + norm(x) + argmax[N](x) * 10 + argmin[N](x) * 100
+     example f(x = [3, 4, 3]) == 1 + 1 + log(2) + sqrt(34) + 10",
+    "loss f(x: [N]) = var(x) + std[N](x) + var[N if x > 1](x)
+     example f(x = [1, 3, 5]) == 8 / 3 + sqrt(8 / 3) + 1",
+    "loss f(x: [N]) = sum[N if x > 9](x) + prod[N if x > 9](x) + norm[N if x > 9](x) + count[N](x > 9)
+       + (if any[N if x > 9](x > 0) then 10 else 0) + (if all[N if x > 9](x > 0) then 100 else 0)
+     example f(x = [1]) == 101",
+    "loss f(x: [N]) = max[N if x > 9](x) + logsumexp[N if x > 9](x)
+     example f(x = [1]) == -inf",
+    "loss f(x: [N, T], m: bool[N, T]) = sum[N, T](softmax[T if m](x)) + sum[N, T](if m then log_softmax[T if m](x) else 0)
+     example f(x = [[3, 3, 100]], m = [[true, true, false]]) == 1 - 2 * log(2)",
+    "loss f(x: [N]) = sum[N](N * normalize[N](x)) + sum[N](sort[N](x) * N) + sum[N](argsort[N](x) * N)
+     example f(x = [4, 3]) == 0.6 + 4 + 0",
+    "loss f(x: [N, K], m: bool[N, K]) = sum(N + K + cumsum[K if m](x) * x)
+     example f(x = [[1, 2, 3]], m = [[true, false, true]]) == 3 + 1 + 2 + 12",
+    "loss f(x: [N], m: bool[N]) = sum[N](sort[N if m](x) * (N + 1))
+     example f(x = [9, 2, 1], m = [false, true, true]) == 1 + 4 + 27",
+    "loss f(x: [N]) = sum[N](sort[N](x * x - N) * N)
+     example f(x = [3, 1, 2]) == 2 + 18",
+    // R6: untyped inputs and the bare form.
+    "loss f = mean((y - yhat)^2)
+     example f(yhat = [[1, 2], [3, 4]], y = [[1, 2], [3, 6]]) == 1",
+    "loss f(x | m: bool[*]) = mean[* if m](x) + size(*) + std[* if m](x)
+     example f(x = [1, 2, 3], m = [true, false, true]) == 6",
+    "loss f(x) = sum(centred^2)
+       where centred = x - mean(x)
+     example f(x = [1, 3]) == 2",
+    // R7: recurrences, one way and the other, over two axes, of two definitions.
+    "loss f(x: [T]) = s[size(T) - 1] + r[0]
+       where
+         s[T] = x + 2 * s[T - 1 else 0]
+         r[T] = x + r[T + 1 else 0]
+     example f(x = [1, 2, 3]) == 11 + 6",
+    "loss f(x: [I, J]) = p[size(I) - 1, size(J) - 1]
+       where p[I, J] = x + max(p[I - 1, J else 0], p[I, J - 1 else 0])
+     example f(x = [[1, 5], [2, 1]]) == 7",
+    "loss f(x: [T]) = a[size(T) - 1]
+       where
+         a[T] = x + b
+         b[T] = a[T - 1 else 1] * 2
+     example f(x = [1, 2]) == 8",
+    "loss f(x: [T]) = n[size(T) - 1] + count[T](e)
+       where
+         e[T] = if T == 0 then true else not e[T - 1]
+         n[T] = if T == 0 then 0 else n[T - 1] + 1
+     example f(x = [1, 2, 3]) == 4",
+    "loss f(x: [T]) = n[size(T) - 1]
+       where
+         n[T] = if T == 0 then 1 else m[T - 1] + 1
+         m[T] = n * 0.5
+     example f(x = [1, 2]) == 1.5",
+    // A step on the second axis lets the first go either way.
+    "loss f(x: [T, K]) = sum[T](a[T, 0])
+       where a[T, K] = x + (if T == 0 then a[T + 1, K + 1 else 0] else a[T - 1, K + 1 else 0])
+     example f(x = [[1, 2], [3, 4]]) == 10",
+    // R8: templates.
+    "def sq(x) = x * x
+     def dot(a: [N], b: [N]) = sum[N](a * b)
+     loss f(x: [M]) = dot(x, sq(x)) + sum[M](sq(sq(x)))
+     example f(x = [1, 2]) == 9 + 17",
+    "def distance(a: [N, D], b: [M, D]) = sum[N, M](norm[D](a - b))
+     loss f(x: [Q, E]) = distance(x, x)
+     example f(x = [[0, 0], [3, 4]]) == 10",
+    "def head(a: [N]) = a[0]
+     loss f(x: [M, K]) = sum[M](head(x[M, 1] * 2 + M))
+     example f(x = [[1, 2], [3, 4]]) == 8",
+    "def head(a: [N]) = a[0]
+     loss f(x: [M]) = head(x * 2)
+     example f(x = [3, 4]) == 6",
+    "def scaled(x; k, b = 1.0) = k * x + b
+     loss f(x; k = 3.0) = sum(scaled(x, k = k)) + sum(scaled(x, b = 0, k = 1))
+     example f(x = [1]) == 5",
+    "def pick(c, a, b) = if c then a else b
+     loss f(x) = sum(pick(x > 1, x, -1))
+     example f(x = [1, 2]) == 1",
+    "def running(x: [N], y) = s[size(N) - 1]
+       where s[N] = x * y + s[N - 1 else 0]
+     loss f(x: [M], y: [C]) = sum[C](running(x, y) * C)
+     example f(x = [1, 2], y = [5, 7]) == 21",
+    "use mse, iou
+     loss f(a: [N], b: [N], p: [N, 4]) = mse(a, 2 * b) + mean[N](iou.area(p))
+     example f(a = [1], b = [2], p = [[0, 0, 2, 3]]) == 15",
+    "def sum(x) = x + 1
+     loss f(x) = max(sum(x))
+     example f(x = [1, 2]) == 3",
+    "def t(x: [N, 4]) = sum[N](x[N, 3])
+     loss f(x: [N]) = t(b)
+       where
+         axis A = 4
+         b[N, A] = x * A
+     example f(x = [1, 2]) == 9",
+    "def pairs(a: [N], b: [N]) = sum[N](a * b)
+     loss f(x: [N]) = pairs(x, y)
+       where y[M] = x[M] + 1
+     example f(x = [1, 2]) == 8",
+    // R9: types.
+    "loss f(x: [N]) = sum[N](x[int(x)]) + mod(-7, 3) + div(-7, 2) + 7 / 2 + 2^3
+     example f(x = [1.9, 0.5]) == 2.4 + 2 - 4 + 3.5 + 8",
+    "loss f(k: int[N]; m: int = 2) = max[N](k * m) + abs(-3) + sum[N](sign(min(k, 0)))
+     example f(k = [1, 2]) == 7
+     example f(k = [1, -2], m = 3) == 5",
+    "loss f(x: [N]) = sum[N](if x > 0 and x[div(N, max(int(x), 1))] > 0 then 1 else 0) + clamp(5, 0, 3)
+     example f(x = [1, -2]) == 4",
+    "loss f(b: bool[N]) = count[N](b == true) + count[N](b != true) + (if all(b) then 10 else 20)
+     example f(b = [true, false]) == 22",
+    // R10: gradients as values.
+    "loss f(x: [N]) = sum[N](grad[x](sum[N](x^3)))
+     example f(x = [1, 2]) == 15",
+    "loss f(w: [D] | x: [T, D]) = sum[T, D](g * g)
+       where
+         e = sum[D](w * x)^2
+         g = grad[w](e)
+     example f(w = [1], x = [[1], [2]]) == 4 + 64",
+    "loss f(x: [N]) = sum[N](grad[y](sum[N](y^2)))
+       where y = 3 * x
+     example f(x = [1, 2]) == 18",
+    "def slope(f: [N]) = sum[N](grad[f](sum[N](f^2)))
+     loss f(x: [N]) = slope(x + 1)
+     example f(x = [1, 2]) == 10",
+    // An argument that is only valid where a condition holds, indexed in the function.
+    "def swapped(a: [N]) = a[size(N) - 1 - N]
+     loss f(x: [N]) = sum[N](if N > 0 then swapped(x[N - 1]) * N else 0)
+     example f(x = [1, 2, 3]) == 1 + 0",
+    // R11: stated gradients.
+    "loss f(x | y) = mean(x * y)
+       gradient x = y / size(*)
+     example f(x = [1], y = [2]) == 2",
+    "loss f(b: [N, 4], t: [K, K], s: []) = mean[N](b[N, 0]) + sum[K](t[K, K]) + s
+       gradient b[N, A] = if A == 0 then 1 / size(N) else 0
+       gradient t[I, J] = if I == J then 1 else 0
+       gradient s = 1
+       where axis A = 4
+     example f(b = [[1, 2, 3, 4]], t = [[2]], s = 5) == 8",
+];
+
+#[test]
+fn accepted_sources_mean_what_the_rules_say() {
+    let mut bad = vec![];
+    for text in ACCEPTED {
+        let modules = load(text);
+        let mut program = accept(text).program;
+        let value = program.value;
+        crate::grad::inner::expand(&mut program, &[value]);
+        let found = match examples(&modules, modules.root) {
+            Ok(found) => found,
+            Err(d) => panic!("{text}\n{}", shown(&modules, &d)),
+        };
+        assert!(!found.is_empty(), "{text}");
+        for e in found {
+            let value = run(&program, &e);
+            let close = value == e.expected
+                || (value - e.expected).abs() <= 1e-12 * e.expected.abs().max(1.0);
+            if !close {
+                bad.push(format!("{text}\ngives {value}"));
+            }
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n\n"));
+}
+
 #[test]
 fn every_spec_lowers_and_its_examples_hold() {
     let mut bad = vec![];
