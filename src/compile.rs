@@ -34,7 +34,8 @@ pub struct Derived {
 /// None so far: every loss that passes the checks has a gradient, if only zero.
 pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
     with_stack(|| {
-        let value = [program.value];
+        // With the gradients that the source states.
+        let value = program.outputs();
         inner::expand(&mut program, &value);
         verify(&program, "expanding inner gradients")?;
         let rewrites = stabilize(&mut program, Phase::Before);

@@ -3,12 +3,10 @@
 
 use losscc::array::Data;
 use losscc::check::{self, Sampler};
-use losscc::grad::{differentiate, inner};
 use losscc::interp::{Bound, evaluate};
-use losscc::ir::{Program, TensorId, print, verify};
+use losscc::ir::{Program, TensorId, print};
 use losscc::lower::lower;
 use losscc::modules::{self, NoFiles};
-use losscc::rewrite::simplify::simplify;
 use losscc::shipped;
 
 /// The value program of a text.
@@ -18,21 +16,11 @@ fn lowered(name: &str, text: &str) -> Result<Program, String> {
     Ok(checked.program)
 }
 
-/// With gradients, verified after each pass.
+/// With gradients; the program is verified after each pass.
 fn derived(name: &str, text: &str) -> Result<Program, String> {
-    let mut program = lowered(name, text)?;
-    let verified = |p: &Program, pass: &str| verify::verify(p).map_err(|e| format!("after {pass}: {e}"));
-    let value = program.value;
-    let stated: Vec<TensorId> = program.outputs();
-    inner::expand(&mut program, &stated);
-    simplify(&mut program, &stated);
-    verified(&program, "simplifying the value")?;
-    differentiate(&mut program);
-    let outputs = program.outputs();
-    simplify(&mut program, &outputs);
-    verified(&program, "differentiating")?;
-    assert_eq!(program.value, value);
-    Ok(program)
+    let program = lowered(name, text)?;
+    let derived = losscc::compile::derive(program).map_err(|e| format!("{}: {:?}", e.title, e.notes))?;
+    Ok(derived.program)
 }
 
 /// Every number of value and gradients, the largest disagreement relative to the largest entry.
