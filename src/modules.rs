@@ -312,3 +312,135 @@ impl<'f> Loader<'f> {
             });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Class;
+
+    /// Files by path; a text that begins with 0xff is not UTF-8, one named `locked` cannot be read.
+    fn files(list: &'static [(&'static str, &'static [u8])]) -> impl Files {
+        move |path: &Path| {
+            let name = path.to_string_lossy().replace('\\', "/");
+            if name.ends_with("locked.loss") {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            let found = list.iter().find(|(n, _)| *n == name);
+            found
+                .map(|(_, b)| b.to_vec())
+                .ok_or(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn names(modules: &Modules) -> Vec<String> {
+        modules
+            .iter()
+            .map(|m| modules.sources.get(m.file).name.to_string())
+            .collect()
+    }
+
+    fn said(result: Result<Modules, Box<Failure>>) -> (Class, String) {
+        let failure = result.unwrap_err();
+        let d = &failure.diagnostics[0];
+        let more: Vec<&str> = d.notes.iter().chain(&d.help).map(String::as_str).collect();
+        (d.class, format!("{}; {}", d.title, more.join("; ")))
+    }
+
+    #[test]
+    fn a_file_beside_comes_before_a_shipped_spec() {
+        let files = files(&[
+            ("dir/a.loss", b"use iou, lib\nloss a = mean(lib.f(x))"),
+            ("dir/lib.loss", b"use iou\ndef f(x) = x"),
+            ("dir/iou.loss", b"loss iou = mean(x)"),
+        ]);
+        let modules = load("dir/a.loss", &files).unwrap();
+        assert_eq!(
+            names(&modules),
+            ["dir/a.loss", "dir/iou.loss", "dir/lib.loss"]
+        );
+        let shipped = load("giou", &files).unwrap();
+        assert_eq!(names(&shipped), ["giou.loss", "iou.loss"]);
+        let text = load_text("<stdin>", "use rmse\nloss a = rmse(x, y)", &NoFiles).unwrap();
+        assert_eq!(names(&text), ["<stdin>", "rmse.loss", "mse.loss"]);
+    }
+
+    #[test]
+    fn a_path_comes_before_a_shipped_name() {
+        let files = files(&[("huber", b"loss own = mean(x)")]);
+        let modules = load("huber", &files).unwrap();
+        assert!(
+            modules
+                .root()
+                .ast
+                .loss
+                .as_ref()
+                .is_some_and(|l| *l.name.text == *"own")
+        );
+    }
+
+    #[test]
+    fn a_spec_that_uses_itself_shows_the_chain() {
+        let list = files(&[
+            ("a.loss", b"use b\nloss a = b(x)"),
+            ("b.loss", b"use c\nloss b = c(x)"),
+            ("c.loss", b"use b\nloss c = b(x)"),
+            ("own.loss", b"use own\nloss own = own(x)"),
+        ]);
+        let (class, text) = said(load("a.loss", &list));
+        assert_eq!(class, Class::Spec);
+        assert!(
+            text.starts_with("`b` uses itself; the chain is `b` -> `c` -> `b`"),
+            "{text}"
+        );
+        assert!(said(load("own.loss", &list)).1.contains("`own` -> `own`"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let list = files(&[
+            ("bytes.loss", b"loss a = mean(x)\n// \xff"),
+            ("bad.loss", b"use bytes\nloss a = mean(x)"),
+            ("needs.loss", b"use nowhere_to_be_found\nloss a = mean(x)"),
+            ("shut.loss", b"use locked\nloss a = mean(x)"),
+        ]);
+        for (spec, class, text) in [
+            (
+                "huberr",
+                Class::Data,
+                "`huberr` is neither a file nor a shipped loss; did you mean the shipped loss `huber`?",
+            ),
+            (
+                "specs/hubr.loss",
+                Class::Data,
+                "there is no file `specs/hubr.loss`; did you mean the shipped loss `huber`?",
+            ),
+            (
+                "locked.loss",
+                Class::Data,
+                "cannot read `locked.loss`: permission denied; ",
+            ),
+            (
+                "bytes.loss",
+                Class::Data,
+                "`bytes.loss` is not UTF-8: byte 20 (line 2) is 0xff; save the file as UTF-8",
+            ),
+            ("bad.loss", Class::Data, "`bytes.loss` is not UTF-8"),
+            (
+                "needs.loss",
+                Class::Spec,
+                "there is no spec `nowhere_to_be_found`; ",
+            ),
+            (
+                "shut.loss",
+                Class::Data,
+                "cannot read `locked.loss`: permission denied; ",
+            ),
+        ] {
+            let found = said(load(spec, &list));
+            assert!(
+                found.0 == class && found.1.starts_with(text),
+                "{spec}: {found:?}"
+            );
+        }
+    }
+}

@@ -369,3 +369,128 @@ fn operator(program: &Program, op: Op, operands: &[ExprId], name: &str) -> Resul
         Op::Not => arity(1).and_then(|()| all(Type::Bool)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::{Tensor, TensorId};
+
+    /// `value = sum[N](x)` over an input x, and what a test breaks of it.
+    fn broken(change: impl FnOnce(&mut Program)) -> String {
+        let mut p = Program::new("f".into());
+        let extent = p.extent("N".into(), ExtentKind::Input);
+        let head = p.axis("N".into(), extent);
+        let x = p.tensor(Tensor {
+            name: "x".into(),
+            ty: Type::Real,
+            head: vec![head],
+            kind: TensorKind::Input(super::super::Input {
+                differentiated: true,
+                shape: None,
+                doc: "".into(),
+            }),
+            named: true,
+            span: None,
+        });
+        p.inputs.push(x);
+        let n = p.fresh(head);
+        let body = p.read_at(x, &[n]);
+        let sum = p.mk(Node::Reduce {
+            op: ReduceOp::Sum,
+            axes: [n].into(),
+            guard: None,
+            body,
+        });
+        p.value = p.define("value", vec![], Type::Real, Body::Expr(sum));
+        assert_eq!(verify(&p), Ok(()));
+        change(&mut p);
+        verify(&p).unwrap_err()
+    }
+
+    #[test]
+    fn broken_promises_are_found() {
+        let value = |p: &mut Program, e: ExprId| {
+            let t = p.value;
+            p.set_body(t, Body::Expr(e));
+        };
+        let cases: Vec<(&str, String)> = vec![
+            (
+                "is Real, its body Int",
+                broken(|p| {
+                    let e = p.int(1);
+                    value(p, e);
+                }),
+            ),
+            (
+                "is free in value",
+                broken(|p| {
+                    let a = p.fresh(AxisId(0));
+                    let e = p.read_at(TensorId(0), &[a]);
+                    value(p, e);
+                }),
+            ),
+            (
+                "x has 1 axes, read at 0",
+                broken(|p| {
+                    let e = p.read_at(TensorId(0), &[]);
+                    value(p, e);
+                }),
+            ),
+            (
+                "is Int and not Real",
+                broken(|p| {
+                    let one = p.int(1);
+                    let e = p.raw(Op::Exp, &[one]);
+                    value(p, e);
+                }),
+            ),
+            (
+                "is a bool and not a number",
+                broken(|p| {
+                    let b = p.bool(true);
+                    let e = p.raw(Op::Add, &[b, b]);
+                    let t = p.value;
+                    p.tensors[t.index()].ty = Type::Bool;
+                    value(p, e);
+                }),
+            ),
+            (
+                "`clamp` has 2 operands",
+                broken(|p| {
+                    let x = p.real(1.0);
+                    let e = p.raw(Op::Clamp, &[x, x]);
+                    value(p, e);
+                }),
+            ),
+            (
+                "two reductions in value (tensor 1) bind axis 1",
+                broken(|p| {
+                    let Some(Body::Expr(sum)) = p.body(p.value).cloned() else {
+                        return;
+                    };
+                    let Node::Reduce { body, axes, .. } = p.node(sum).clone() else {
+                        return;
+                    };
+                    let other = p.mk(Node::Reduce {
+                        op: ReduceOp::Max,
+                        axes,
+                        guard: None,
+                        body,
+                    });
+                    let e = p.raw(Op::Add, &[sum, other]);
+                    value(p, e);
+                }),
+            ),
+            (
+                "axis 0 is bound by x (tensor 0) and by d (tensor 2)",
+                broken(|p| {
+                    let e = p.real(0.0);
+                    p.define("d", vec![AxisId(0)], Type::Real, Body::Expr(e));
+                }),
+            ),
+        ];
+        for (expected, found) in cases {
+            assert!(found.contains(expected), "{expected}: {found}");
+        }
+    }
+}

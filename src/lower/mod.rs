@@ -26,7 +26,7 @@ mod uncalled;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::ast::{FileId, Span};
 use crate::diagnostic::Diagnostic;

@@ -323,3 +323,72 @@ fn blame(inside: &[&Reference]) -> (TensorId, Option<ExprId>) {
         .or(first);
     worst.map_or((TensorId(0), None), |r| (r.from, r.read))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lower::tests::accept;
+
+    fn show(program: &Program, plan: &Plan) -> String {
+        match plan {
+            Plan::Definition(t) => program.get(*t).name.to_string(),
+            Plan::Sequence(parts) => parts
+                .iter()
+                .map(|p| show(program, p))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Plan::Loop(l, inner) => {
+                let arrow = if l.direction == Direction::Up {
+                    "up"
+                } else {
+                    "down"
+                };
+                format!("{} {arrow} {{ {} }}", l.axis, show(program, inner))
+            }
+        }
+    }
+
+    #[test]
+    fn plans() {
+        for (source, expected) in [
+            (
+                "loss f(x: [T]) = s[0] where s[T] = x + s[T + 1 else 0]",
+                "T down { s }",
+            ),
+            (
+                "loss f(x: [I, J]) = sum(r) where r[I, J] = x + r[I - 1, J else 0] + r[I, J - 1 else 0]",
+                "I up { J up { r } }",
+            ),
+            // Along J nothing steps, so it is parallel.
+            (
+                "loss f(x: [I, J]) = sum(r) where r[I, J] = x + sum[K](r[I - 1, K else 0] * x[I, K])",
+                "I up { r }",
+            ),
+            (
+                "loss f(x: [T]) = sum(a) where a[T] = x + b  b[T] = 2 * a[T - 1 else 0]",
+                "T up { b, a }",
+            ),
+            // Within one step of T, a goes up and b down.
+            (
+                "loss f(x: [T, K]) = sum(a) where
+                   a[T, K] = x + a[T, K - 1 else 0] + b[T - 1, K else 0]
+                   b[T, K] = a + b[T, K + 1 else 0]",
+                "T up { K up { a }, K down { b } }",
+            ),
+            (
+                "loss f(x: [T, K]) = sum(a) where a[T, K] = x + (if T > 0 then cumsum[K](a[T - 1, K]) else 0)",
+                "T up { K up { running }, a }",
+            ),
+        ] {
+            let program = accept(source).program;
+            let groups = interp::groups(&program, &[program.value]);
+            let recurrent = |g: &&Vec<TensorId>| g.len() > 1 || program.reads(g[0]).contains(&g[0]);
+            let group = groups.iter().find(recurrent).unwrap();
+            assert_eq!(
+                show(&program, &order(&program, group).unwrap()),
+                expected,
+                "{source}"
+            );
+        }
+    }
+}

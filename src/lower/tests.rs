@@ -34,7 +34,7 @@ fn shown(modules: &Modules, diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-pub(super) fn accept(text: &str) -> Checked {
+pub(crate) fn accept(text: &str) -> Checked {
     let modules = load(text);
     match lower(&modules, modules.root) {
         Ok(checked) => {
@@ -425,4 +425,87 @@ fn growth_beyond_measure_is_refused() {
         .collect();
     assert_eq!(titles, ["this loss is too large"]);
     assert!(start.elapsed().as_secs_f64() < SECONDS);
+}
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % n.max(1)
+    }
+}
+
+/// Specs with tokens replaced by others of the same kind: most still parse. Whatever they mean, nothing panics, what is
+/// refused has a message with a place, and what is accepted is a program that keeps its promises.
+#[test]
+fn shuffled_specs_never_panic() {
+    use crate::parse::token::Tokens;
+    let mut dice = Dice(11);
+    let (mut refused, mut accepted) = (0, 0);
+    let rounds = std::env::var("ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(8);
+    for (name, text) in shipped::all() {
+        let tokens: Vec<_> = Tokens::new(text).collect();
+        for round in 0..rounds {
+            let mut damaged = text.to_string();
+            for _ in 0..1 + round % 3 {
+                let all: Vec<_> = Tokens::new(&damaged).map(|t| (t.start, t.end())).collect();
+                let (start, end) = all[dice.below(all.len())];
+                let word = damaged[start..end].to_string();
+                let class = |w: &str| {
+                    w.chars()
+                        .next()
+                        .map(|c| (c.is_uppercase(), c.is_lowercase(), c.is_numeric()))
+                };
+                let same: Vec<&str> = tokens
+                    .iter()
+                    .map(|t| &text[t.start..t.end()])
+                    .filter(|w| class(w) == class(&word) && **w != *word)
+                    .collect();
+                if let Some(&other) = same.get(dice.below(same.len())) {
+                    damaged.replace_range(start..end, other);
+                }
+            }
+            let Ok(modules) = modules::load_text("damaged.loss", &damaged, &NoFiles) else {
+                continue;
+            };
+            match lower(&modules, modules.root) {
+                Ok(checked) => {
+                    accepted += 1;
+                    assert_eq!(
+                        verify::verify(&checked.program),
+                        Ok(()),
+                        "{name}:\n{damaged}"
+                    );
+                }
+                Err(diagnostics) => {
+                    refused += 1;
+                    assert!(
+                        !diagnostics.is_empty(),
+                        "{name}: refused in silence:\n{damaged}"
+                    );
+                    for d in diagnostics {
+                        assert!(
+                            !d.labels.is_empty(),
+                            "{name}: {} has no place:\n{damaged}",
+                            d.title
+                        );
+                    }
+                }
+            }
+            let _ = examples(&modules, modules.root);
+        }
+    }
+    eprintln!("{accepted} accepted, {refused} refused");
+    assert!(
+        accepted > 30 && refused > 100,
+        "{accepted} accepted, {refused} refused"
+    );
 }
