@@ -11,6 +11,7 @@ pub mod compile;
 pub mod data;
 pub mod diagnostic;
 pub mod error;
+pub mod format;
 pub mod grad;
 pub mod graph;
 pub mod interp;

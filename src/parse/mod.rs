@@ -36,10 +36,15 @@ pub fn parse(sources: &Sources, file: FileId) -> Result<File, Vec<Diagnostic>> {
         ))]);
     }
     nesting::check(text, file).map_err(|error| vec![error])?;
-    stacker::grow(STACK, || match LossParser::parse(Rule::file, text) {
+    with_stack(|| match LossParser::parse(Rule::file, text) {
         Ok(pairs) => build::file(pairs, file),
         Err(error) => Err(vec![refuse(error, text, file)]),
     })
+}
+
+/// Runs a walk over a whole tree on a stack that is large enough for it, whatever the caller's is.
+pub fn with_stack<T>(walk: impl FnOnce() -> T) -> T {
+    stacker::grow(STACK, walk)
 }
 
 /// The message for a text that the grammar does not pass.

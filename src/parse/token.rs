@@ -49,13 +49,7 @@ impl Token<'_> {
 
     /// Whether it is a name of the language, other than an axis or keyword.
     pub fn is_name(&self) -> bool {
-        self.kind == TokenKind::Word
-            && self.text.starts_with(|c: char| c.is_ascii_lowercase())
-            && self
-                .text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && !self.is_keyword()
+        self.kind == TokenKind::Word && is_name(self.text)
     }
 
     /// Whether an operand can end with it, so that an operator or a closing mark is what may follow.
@@ -76,6 +70,13 @@ pub const KEYWORDS: [&str; 20] = [
     "use", "axis", "def", "loss", "gradient", "where", "example", "if", "then", "else", "and",
     "or", "not", "in", "int", "bool", "true", "false", "inf", "pi",
 ];
+
+/// Whether a word is a name of the language, other than an axis or keyword.
+pub fn is_name(word: &str) -> bool {
+    word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !is_keyword(word)
+}
 
 pub fn is_keyword(word: &str) -> bool {
     KEYWORDS.contains(&word)
