@@ -111,10 +111,24 @@ pub fn huber_avx2(y: &[f32], p: &[f32], g: &mut [f32], delta: f32) -> f64 {
 }
 
 const LOG1P: [f32; 9] = [
-    -0.499_999, 0.333_299_64, -0.249_541_34, 0.196_759_4, -0.153_055_95, 0.106_036_58,
-    -0.056_959_558, 0.019_851_47, -0.003_244_026,
+    -0.499_999,
+    0.333_299_64,
+    -0.249_541_34,
+    0.196_759_4,
+    -0.153_055_95,
+    0.106_036_58,
+    -0.056_959_558,
+    0.019_851_47,
+    -0.003_244_026,
 ];
-const EXP: [f32; 6] = [0.0013901356, 0.008_363_313, 0.041_666_854, 0.166_665_76, 0.5, 1.0];
+const EXP: [f32; 6] = [
+    0.0013901356,
+    0.008_363_313,
+    0.041_666_854,
+    0.166_665_76,
+    0.5,
+    1.0,
+];
 
 #[target_feature(enable = "avx512f,avx512dq")]
 fn exp_negative_512(x: __m512) -> __m512 {
@@ -266,14 +280,17 @@ pub fn cross_entropy_avx512(x: &[f32], target: &[i64], c: usize, g: &mut [f32]) 
         let out = &mut g[i * c..(i + 1) * c];
         let mask = |j: usize| -> __mmask16 {
             let left = c - j;
-            if left >= 16 { 0xffff } else { (1u16 << left) - 1 }
+            if left >= 16 {
+                0xffff
+            } else {
+                (1u16 << left) - 1
+            }
         };
         let mut m = s(f32::NEG_INFINITY);
         for j in (0..c).step_by(16) {
             // SAFETY: the mask keeps it within the row.
-            let v = unsafe {
-                _mm512_mask_loadu_ps(s(f32::NEG_INFINITY), mask(j), row.as_ptr().add(j))
-            };
+            let v =
+                unsafe { _mm512_mask_loadu_ps(s(f32::NEG_INFINITY), mask(j), row.as_ptr().add(j)) };
             m = _mm512_max_ps(m, v);
         }
         let m = _mm512_reduce_max_ps(m);
@@ -322,7 +339,10 @@ pub fn cross_entropy_avx2(x: &[f32], target: &[i64], c: usize, g: &mut [f32]) ->
         let mut lanes = [0.0f32; 8];
         // SAFETY: eight f32 fit.
         unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), mv) };
-        let m = lanes.iter().chain(&row[whole..]).fold(f32::MIN, |a, &b| a.max(b));
+        let m = lanes
+            .iter()
+            .chain(&row[whole..])
+            .fold(f32::MIN, |a, &b| a.max(b));
         let mut zv = s(0.0);
         for j in (0..whole).step_by(8) {
             // SAFETY: 8 elements from j exist.

@@ -3,9 +3,9 @@
 //! `cargo bench` prints nanoseconds per element and the ratio of the medians. Candidates take turns, so that what else
 //! the machine does hits all of them.
 
-mod hand;
 #[path = "../tests/build/mod.rs"]
 mod build;
+mod hand;
 
 use losscc::codegen::Dtype;
 use losscc::kernel::*;
@@ -116,10 +116,21 @@ fn pair(name: &str, loops: Loops, inputs: [&str; 2], hands: &[(&str, Hand)]) {
             let mut g = vec![0.0f32; n];
             move || {
                 let given = [
-                    Input { name: inputs[0], data: Data::F32(a), shape: &shape },
-                    Input { name: inputs[1], data: Data::F32(b), shape: &shape },
+                    Input {
+                        name: inputs[0],
+                        data: Data::F32(a),
+                        shape: &shape,
+                    },
+                    Input {
+                        name: inputs[1],
+                        data: Data::F32(b),
+                        shape: &shape,
+                    },
                 ];
-                let mut out = [Gradient { name: grad, data: DataMut::F32(&mut g) }];
+                let mut out = [Gradient {
+                    name: grad,
+                    data: DataMut::F32(&mut g),
+                }];
                 black_box(kernel.value_and_grad(&given, &[], &mut out)).expect("it runs");
             }
         };

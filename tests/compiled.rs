@@ -15,13 +15,11 @@ const SEEDS: u64 = 20;
 
 /// Loads, checks, differentiates and simplifies.
 fn program(name: &str, text: &str) -> Program {
-    let files = |path: &Path| {
-        std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()))
-    };
+    let files =
+        |path: &Path| std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()));
     let modules = modules::load_text(name, text, &files)
         .unwrap_or_else(|f| panic!("{name}: {:?}", f.diagnostics));
-    let checked =
-        lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    let checked = lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
     let mut program = checked.program;
     grad::differentiate(&mut program);
     let outputs = program.outputs();
@@ -75,7 +73,13 @@ fn draw(program: &Program, rng: &mut fastrand::Rng) -> Option<Bound> {
             Type::Real => Values::Real((0..n).map(|_| real(rng)).collect()),
             Type::Int => Values::Int(
                 (0..n)
-                    .map(|_| if rng.u8(..9) == 0 { -100 } else { rng.i64(0..largest) })
+                    .map(|_| {
+                        if rng.u8(..9) == 0 {
+                            -100
+                        } else {
+                            rng.i64(0..largest)
+                        }
+                    })
                     .collect(),
             ),
             Type::Bool => Values::Bool((0..n).map(|_| rng.bool()).collect()),
@@ -97,9 +101,10 @@ fn close(got: &[f64], want: &[f64], tolerance: f64) -> bool {
         .map(|x| x.abs())
         .fold(1.0, f64::max);
     got.len() == want.len()
-        && got.iter().zip(want).all(|(x, y)| {
-            x == y || x.is_nan() && y.is_nan() || (x - y).abs() <= tolerance * scale
-        })
+        && got
+            .iter()
+            .zip(want)
+            .all(|(x, y)| x == y || x.is_nan() && y.is_nan() || (x - y).abs() <= tolerance * scale)
 }
 
 /// Calls a kernel with the data of `bound`; the value, then the gradients.
@@ -122,7 +127,11 @@ fn call(
             (Values::Int(v), _) => Data::I64(v),
             (Values::Bool(v), _) => Data::Bool(v),
         };
-        inputs.push(Input { name: &program.get(t).name, data, shape: &array.shape });
+        inputs.push(Input {
+            name: &program.get(t).name,
+            data,
+            shape: &array.shape,
+        });
     }
     let params: Vec<(&str, f64)> = program
         .params
@@ -165,9 +174,15 @@ fn kernel(loops: &Loops, value: &Loops, dtype: Dtype) -> Result<Kernel, Refusal>
 /// Compares, or says why there is no kernel.
 fn checked(name: &str, program: &Program) -> Result<usize, String> {
     let gradients: Vec<_> = program.gradients.iter().map(|g| g.input).collect();
-    let all = Wanted { value: true, gradients };
+    let all = Wanted {
+        value: true,
+        gradients,
+    };
     let loops = schedule(program, &all).map_err(|d| format!("no schedule: {}", d.title))?;
-    let only = Wanted { value: true, gradients: vec![] };
+    let only = Wanted {
+        value: true,
+        gradients: vec![],
+    };
     let value = schedule(program, &only).map_err(|d| format!("no schedule: {}", d.title))?;
     let kernels = [Dtype::F64, Dtype::F32].map(|d| kernel(&loops, &value, d));
     let [wide, narrow] = kernels;
@@ -181,9 +196,13 @@ fn checked(name: &str, program: &Program) -> Result<usize, String> {
     let mut compared = 0;
     for seed in 0..SEEDS {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let Some(bound) = draw(program, &mut rng) else { continue };
+        let Some(bound) = draw(program, &mut rng) else {
+            continue;
+        };
         let outputs = program.outputs();
-        let Ok(want) = evaluate(program, &bound, &outputs) else { continue };
+        let Ok(want) = evaluate(program, &bound, &outputs) else {
+            continue;
+        };
         let mut grads = vec![];
         for g in &program.gradients {
             let t = program.get(g.input);

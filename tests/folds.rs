@@ -36,7 +36,11 @@ fn program(op: FoldOp, ty: Type, nest: Nest, guarded: bool) -> Loops {
     let (rows, n) = m.axis("N");
     let (columns, c) = m.axis("C");
     let dims = [dim(n, rows), dim(c, columns)];
-    let elem = if ty == Type::Int { Elem::Int } else { Elem::Real };
+    let elem = if ty == Type::Int {
+        Elem::Int
+    } else {
+        Elem::Real
+    };
     let x = m.buffer("x", elem, Home::Input, &dims);
     let keep = m.buffer("keep", Elem::Bool, Home::Input, &dims);
     let value = m.buffer("value", Elem::Sum, Home::Output, &[]);
@@ -48,10 +52,22 @@ fn program(op: FoldOp, ty: Type, nest: Nest, guarded: bool) -> Loops {
     let mut v = m.load(&mut inner, x, &at);
     let guard = guarded.then(|| m.load(&mut inner, keep, &at));
     if matches!(op, FoldOp::Any | FoldOp::All | FoldOp::Count) {
-        let zero = m.put(&mut inner, ty, if ty == Type::Int { Expr::Int(0) } else { Expr::Real(0.0) });
+        let zero = m.put(
+            &mut inner,
+            ty,
+            if ty == Type::Int {
+                Expr::Int(0)
+            } else {
+                Expr::Real(0.0)
+            },
+        );
         v = m.op(&mut inner, Op::Gt, &[v, zero]);
     }
-    inner.push(Stmt::Fold { id: f, value: v, guard });
+    inner.push(Stmt::Fold {
+        id: f,
+        value: v,
+        guard,
+    });
     let result = match op {
         FoldOp::Any | FoldOp::All => Type::Bool,
         FoldOp::Count | FoldOp::ArgMax | FoldOp::ArgMin => Type::Int,
@@ -119,7 +135,16 @@ fn expected(op: FoldOp, elements: &[(usize, f64)]) -> Option<f64> {
 
 fn check(op: FoldOp, ty: Type, nest: Nest, guarded: bool, dtype: Dtype) {
     let kernel = Kernel::new(program(op, ty, nest, guarded), None, dtype).unwrap();
-    for (n, c) in [(1, 1), (3, 0), (0, 3), (5, 2), (4, 16), (7, 17), (33, 5), (2, 1100)] {
+    for (n, c) in [
+        (1, 1),
+        (3, 0),
+        (0, 3),
+        (5, 2),
+        (4, 16),
+        (7, 17),
+        (33, 5),
+        (2, 1100),
+    ] {
         let real = |i: usize| match op {
             FoldOp::Prod => 1.0 + element(i) as f64 / 64.0,
             _ => element(i) as f64,
@@ -135,15 +160,26 @@ fn check(op: FoldOp, ty: Type, nest: Nest, guarded: bool, dtype: Dtype) {
         };
         let shape = [n, c];
         let inputs = [
-            Input { name: "x", data, shape: &shape },
-            Input { name: "keep", data: Data::Bool(&keep), shape: &shape },
+            Input {
+                name: "x",
+                data,
+                shape: &shape,
+            },
+            Input {
+                name: "keep",
+                data: Data::Bool(&keep),
+                shape: &shape,
+            },
         ];
         let (mut g32, mut g64) = (vec![0f32; n], vec![0f64; n]);
         let place = match dtype {
             Dtype::F32 => DataMut::F32(&mut g32),
             Dtype::F64 => DataMut::F64(&mut g64),
         };
-        let mut out = [Gradient { name: "x", data: place }];
+        let mut out = [Gradient {
+            name: "x",
+            data: place,
+        }];
         let result = kernel.value_and_grad(&inputs, &[], &mut out);
         let what = format!("{op:?} {ty:?} {nest:?} guarded={guarded} {dtype:?} n={n} c={c}");
         for i in 0..n {
@@ -205,7 +241,8 @@ fn every_fold_in_every_loop() {
 fn nan_passes_the_extremes() {
     for op in [FoldOp::Max, FoldOp::Min] {
         for nest in [Nest::Lanes, Nest::Plain, Nest::Within] {
-            let kernel = Kernel::new(program(op, Type::Real, nest, false), None, Dtype::F32).unwrap();
+            let kernel =
+                Kernel::new(program(op, Type::Real, nest, false), None, Dtype::F32).unwrap();
             for at in 0..37 {
                 let mut x = vec![1.0f32; 37];
                 x[at] = f32::NAN;
@@ -213,11 +250,22 @@ fn nan_passes_the_extremes() {
                 x[(at + 9) % 37] = -9.0;
                 let keep = [true; 37];
                 let inputs = [
-                    Input { name: "x", data: Data::F32(&x), shape: &[1, 37] },
-                    Input { name: "keep", data: Data::Bool(&keep), shape: &[1, 37] },
+                    Input {
+                        name: "x",
+                        data: Data::F32(&x),
+                        shape: &[1, 37],
+                    },
+                    Input {
+                        name: "keep",
+                        data: Data::Bool(&keep),
+                        shape: &[1, 37],
+                    },
                 ];
                 let mut g = [0f32];
-                let mut out = [Gradient { name: "x", data: DataMut::F32(&mut g) }];
+                let mut out = [Gradient {
+                    name: "x",
+                    data: DataMut::F32(&mut g),
+                }];
                 kernel.value_and_grad(&inputs, &[], &mut out).unwrap();
                 assert!(g[0].is_nan(), "{op:?} {nest:?} {at}");
             }
@@ -247,17 +295,33 @@ fn documented(x: &[f32]) -> f64 {
 
 #[test]
 fn sums_add_in_the_documented_order() {
-    let kernel = Kernel::new(program(FoldOp::Sum, Type::Real, Nest::Lanes, false), None, Dtype::F32).unwrap();
+    let kernel = Kernel::new(
+        program(FoldOp::Sum, Type::Real, Nest::Lanes, false),
+        None,
+        Dtype::F32,
+    )
+    .unwrap();
     for c in [1, 3, 4, 5, 15, 16, 17, 500, 511, 512, 513, 1021, 1535, 4000] {
         let x: Vec<f32> = (0..c).map(|i| (i as f32 * 1.7).sin() * 1e3).collect();
         let keep = vec![true; c];
         let shape = [1, c];
         let inputs = [
-            Input { name: "x", data: Data::F32(&x), shape: &shape },
-            Input { name: "keep", data: Data::Bool(&keep), shape: &shape },
+            Input {
+                name: "x",
+                data: Data::F32(&x),
+                shape: &shape,
+            },
+            Input {
+                name: "keep",
+                data: Data::Bool(&keep),
+                shape: &shape,
+            },
         ];
         let mut g = [0f32];
-        let mut out = [Gradient { name: "x", data: DataMut::F32(&mut g) }];
+        let mut out = [Gradient {
+            name: "x",
+            data: DataMut::F32(&mut g),
+        }];
         kernel.value_and_grad(&inputs, &[], &mut out).unwrap();
         assert_eq!(g[0], documented(&x) as f32, "c={c}");
     }

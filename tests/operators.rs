@@ -56,10 +56,45 @@ fn operands(op: Op) -> Vec<Vec<Type>> {
 }
 
 const REALS: [f64; 24] = [
-    0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.5, -2.5, 1e-3, -1e-3, 7.25, -8.75, 20.0, -20.0, 88.0, -90.0, 300.0,
-    1e10, -1e10, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.75,
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    2.0,
+    3.5,
+    -2.5,
+    1e-3,
+    -1e-3,
+    7.25,
+    -8.75,
+    20.0,
+    -20.0,
+    88.0,
+    -90.0,
+    300.0,
+    1e10,
+    -1e10,
+    f64::INFINITY,
+    f64::NEG_INFINITY,
+    f64::NAN,
+    0.75,
 ];
-const INTS: [i64; 12] = [0, 1, -1, 2, -3, 7, -7, 100, i64::MAX, i64::MIN, 1 << 40, -(1 << 33)];
+const INTS: [i64; 12] = [
+    0,
+    1,
+    -1,
+    2,
+    -3,
+    7,
+    -7,
+    100,
+    i64::MAX,
+    i64::MIN,
+    1 << 40,
+    -(1 << 33),
+];
 
 fn elem(ty: Type) -> Elem {
     match ty {
@@ -92,7 +127,16 @@ fn program(op: Op, types: &[Type], lanes: bool) -> (Loops, Type) {
             let zero = m.put(&mut body, Type::Int, Expr::Int(0));
             let when = m.op(&mut body, Op::Ne, &[args[1], zero]);
             let (a, b) = (args[0], args[1]);
-            let d = m.put(&mut body, Type::Int, Expr::Divide { op, a, b, when: Some(when) });
+            let d = m.put(
+                &mut body,
+                Type::Int,
+                Expr::Divide {
+                    op,
+                    a,
+                    b,
+                    when: Some(when),
+                },
+            );
             // Where it is not asked for, the result is 0.
             m.put(&mut body, Type::Int, Expr::Select(when, d, zero))
         }
@@ -106,7 +150,12 @@ fn program(op: Op, types: &[Type], lanes: bool) -> (Loops, Type) {
             let low = m.put(
                 &mut body,
                 Type::Int,
-                Expr::Divide { op: Op::Mod, a: r, b: k, when: None },
+                Expr::Divide {
+                    op: Op::Mod,
+                    a: r,
+                    b: k,
+                    when: None,
+                },
             );
             m.put(&mut body, Type::Real, Expr::Op(Op::ToReal, vec![low]))
         }
@@ -169,7 +218,13 @@ fn expected(op: Op, args: &[Scalar], result: Type) -> f64 {
     }
 }
 
-fn run(kernel: &Kernel, dtype: Dtype, op: Op, types: &[Type], n: usize) -> (Vec<Vec<Scalar>>, Vec<f64>) {
+fn run(
+    kernel: &Kernel,
+    dtype: Dtype,
+    op: Op,
+    types: &[Type],
+    n: usize,
+) -> (Vec<Vec<Scalar>>, Vec<f64>) {
     let round = |s: Scalar| match (s, dtype) {
         (Scalar::Real(x), Dtype::F32) => Scalar::Real(f64::from(x as f32)),
         _ => s,

@@ -3,20 +3,20 @@
 //! In a lane loop element i adds to lane i mod L, L being 64 bytes of elements in four vectors; every 512 elements, and at
 //! the end, the lanes are added pairwise (l and l + L/2, and so on) into an f64. The tail adds in the same places. With
 //! fewer than four vectors in flight the accumulators change places after each step, which adds the same pairs. Outside
-//! of lane loops sums are f64 from the start; a loop within a lane loop has one sum for each lane, carried into f64
+//! of lane loops the order is the same, so that a sum has the same bits in every kernel of a loss; a loop within a lane loop has one sum for each lane, carried into f64
 //! every 512 elements in f32 kernels. Largest, smallest, any, all and counts are exact in any order.
 
 use super::CheckKind;
 use super::math::{Bundle, Emitter, Width};
 use super::ops::{max, min};
-use super::stage::{Gen, Result, bug};
+use super::stage::{Gen, Result, bug, memory};
 use super::value::{Val, bundle, cast, high_half, promote, second_lane};
 use crate::ast::Span;
 use crate::ir::Type;
 use crate::loops::{FoldId, FoldOp, ValueId};
 use cranelift::frontend::Variable;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 
 /// Elements between two carries into f64.
 pub(super) const BLOCK: i64 = 512;
@@ -26,8 +26,16 @@ const SUM_VECTORS: usize = 4;
 /// A fold whose loop is open, or its result.
 #[derive(Clone)]
 pub(super) enum Accumulator {
-    /// One element at a time: f64 for sums and products.
+    /// One element at a time.
     One(Variable),
+    /// A sum or product of one element at a time: the lanes of the lane loop's accumulators, in memory, so that it adds
+    /// in the same order as a lane loop.
+    Row {
+        lanes: StackSlot,
+        carry: Variable,
+        /// Elements so far.
+        count: Variable,
+    },
     /// argmax and argmin of a loop that is not within a lane loop: the best so far, and its index (-1: none).
     Arg {
         best: Variable,
@@ -182,6 +190,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let kind = self.kind_of(id)?;
         let accumulator = match (self.lane_loop.is_some(), kind) {
             (false, Kind::ArgMax | Kind::ArgMin) => self.arg_start(),
+            (false, Kind::Sum | Kind::Prod) => self.row_start(kind)?,
             (false, _) => {
                 let start = self.one_identity(kind);
                 Accumulator::One(self.variable(start))
@@ -210,6 +219,113 @@ impl<'u, 'f> Gen<'u, 'f> {
             best: self.variable(best),
             at: self.variable(at),
         }
+    }
+
+    fn row_start(&mut self, kind: Kind) -> Result<Accumulator> {
+        let bytes = (16 * SUM_VECTORS) as u32;
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
+        let lanes = self.b.create_sized_stack_slot(data);
+        self.clear_row(kind, lanes);
+        let carry = self.one_identity(kind);
+        let zero = self.b.ins().iconst(types::I64, 0);
+        Ok(Accumulator::Row {
+            lanes,
+            carry: self.variable(carry),
+            count: self.variable(zero),
+        })
+    }
+
+    fn clear_row(&mut self, kind: Kind, lanes: StackSlot) {
+        let start = self.vector_identity(kind);
+        for k in 0..SUM_VECTORS {
+            self.b
+                .ins()
+                .stack_store(types::I64, start, lanes, 16 * k as i32);
+        }
+    }
+
+    /// Adds one element to its lane.
+    fn fold_row(
+        &mut self,
+        kind: Kind,
+        (lanes, count): (StackSlot, Variable),
+        value: Val,
+        guard: Option<Val>,
+    ) -> Result<()> {
+        let (x, _) = self.at_width(value, self.width)?;
+        let x = match guard {
+            None => x,
+            Some(guard) => {
+                let (mask, _) = self.mask_of(guard)?;
+                neutral_floats(&mut self.emitter(1), kind, x, mask)
+            }
+        };
+        let x = self.b.ins().extractlane(x.values()[0], 0);
+        let ty = self.b.func.dfg.value_type(x);
+        let k = self.b.use_var(count);
+        let all = (SUM_VECTORS * self.width.lanes()) as i64;
+        let lane = self.b.ins().band_imm_s(k, all - 1);
+        let base = self.b.ins().stack_addr(types::I64, lanes, 0);
+        let cell = self.element(base, None, i64::from(ty.bytes()), lane);
+        let old = self.b.ins().load(ty, memory(), cell, 0);
+        let new = match kind {
+            Kind::Prod => self.b.ins().fmul(old, x),
+            _ => self.b.ins().fadd(old, x),
+        };
+        self.b.ins().store(memory(), new, cell, 0);
+        Ok(())
+    }
+
+    /// After each element: carry every [`BLOCK`] elements.
+    fn count_row(
+        &mut self,
+        kind: Kind,
+        (lanes, carry, count): (StackSlot, Variable, Variable),
+    ) -> Result<()> {
+        let n = self.b.use_var(count);
+        let n = self.b.ins().iadd_imm_s(n, 1);
+        self.b.def_var(count, n);
+        let within = self.b.ins().band_imm_s(n, BLOCK - 1);
+        let full = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
+        let [flush, after] = [0; 2].map(|_| self.b.create_block());
+        self.b.ins().brif(full, flush, &[], after, &[]);
+        self.enter(flush);
+        self.carry_row(kind, lanes, carry);
+        self.clear_row(kind, lanes);
+        self.b.ins().jump(after, &[]);
+        self.enter(after);
+        Ok(())
+    }
+
+    fn carry_row(&mut self, kind: Kind, lanes: StackSlot, carry: Variable) {
+        let vector = self.width.vector();
+        let v = [0, 1, 2, 3].map(|k| self.b.ins().stack_load(types::I64, vector, lanes, 16 * k));
+        let x = self.add_lanes(kind, v);
+        let old = self.b.use_var(carry);
+        let new = self.add_or_multiply(kind, old, x);
+        self.b.def_var(carry, new);
+    }
+
+    fn add_or_multiply(&mut self, kind: Kind, x: Value, y: Value) -> Value {
+        match kind {
+            Kind::Prod => self.b.ins().fmul(x, y),
+            _ => self.b.ins().fadd(x, y),
+        }
+    }
+
+    /// The lanes of four accumulators pairwise, in lane 0 of a vector of f64.
+    fn add_lanes(&mut self, kind: Kind, v: [Value; SUM_VECTORS]) -> Value {
+        let x = self.add_or_multiply(kind, v[0], v[2]);
+        let y = self.add_or_multiply(kind, v[1], v[3]);
+        let x = self.add_or_multiply(kind, x, y);
+        let high = high_half(&mut self.b, x);
+        let x = self.add_or_multiply(kind, x, high);
+        if self.width == Width::F64X2 {
+            return x;
+        }
+        let second = second_lane(&mut self.b, x);
+        let x = self.add_or_multiply(kind, x, second);
+        self.b.ins().fvpromote_low(x)
     }
 
     fn each_start(&mut self, kind: Kind) -> Accumulator {
@@ -338,6 +454,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         let guard = guard.map(|g| self.val(g)).transpose()?;
         match open {
             Accumulator::One(variable) => self.fold_one(kind, variable, value, guard),
+            Accumulator::Row { lanes, count, .. } => {
+                self.fold_row(kind, (lanes, count), value, guard)
+            }
             Accumulator::Arg { best, at } => self.fold_arg(kind, (best, at), value, guard),
             Accumulator::Each { vectors, .. } => {
                 self.fold_vectors(kind, &vectors, value, guard, None)
@@ -345,9 +464,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             Accumulator::EachArg { best, at } => {
                 self.fold_each_arg(kind, (&best, &at), value, guard)
             }
-            Accumulator::Lanes { .. } | Accumulator::Done(_) => {
-                Err(bug("a fold after its loop"))
-            }
+            Accumulator::Lanes { .. } | Accumulator::Done(_) => Err(bug("a fold after its loop")),
         }
     }
 
@@ -666,17 +783,22 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// After each element of a loop within a lane loop: carry every [`BLOCK`] elements.
+    /// After each element of a loop that is not a lane loop: carry every [`BLOCK`] elements.
     pub(super) fn count_fold(&mut self, id: FoldId) -> Result<()> {
-        let Some(Accumulator::Each {
-            vectors,
-            carry,
-            count: Some(count),
-        }) = self.folds.get(&id).cloned()
-        else {
-            return Ok(());
-        };
         let kind = self.kind_of(id)?;
+        let (vectors, carry, count) = match self.folds.get(&id).cloned() {
+            Some(Accumulator::Row {
+                lanes,
+                carry,
+                count,
+            }) => return self.count_row(kind, (lanes, carry, count)),
+            Some(Accumulator::Each {
+                vectors,
+                carry,
+                count: Some(count),
+            }) => (vectors, carry, count),
+            _ => return Ok(()),
+        };
         let n = self.b.use_var(count);
         let n = self.b.ins().iadd_imm_s(n, 1);
         self.b.def_var(count, n);
@@ -722,22 +844,10 @@ impl<'u, 'f> Gen<'u, 'f> {
             else {
                 continue;
             };
-            let v: Vec<Value> = vectors.iter().map(|&v| self.b.use_var(v)).collect();
-            let op = |g: &mut Self, x: Value, y: Value| match kind {
-                Kind::Prod => g.b.ins().fmul(x, y),
-                _ => g.b.ins().fadd(x, y),
-            };
-            let (x, y) = (op(self, v[0], v[2]), op(self, v[1], v[3]));
-            let x = op(self, x, y);
-            let high = high_half(&mut self.b, x);
-            let mut x = op(self, x, high);
-            if self.width == Width::F32X4 {
-                let second = second_lane(&mut self.b, x);
-                x = op(self, x, second);
-                x = self.b.ins().fvpromote_low(x);
-            }
+            let v = [0, 1, 2, 3].map(|k| self.b.use_var(vectors[k]));
+            let x = self.add_lanes(kind, v);
             let old = self.b.use_var(carry);
-            let new = op(self, old, x);
+            let new = self.add_or_multiply(kind, old, x);
             self.b.def_var(carry, new);
             let start = self.vector_identity(kind);
             for v in vectors {
@@ -773,6 +883,13 @@ impl<'u, 'f> Gen<'u, 'f> {
         let val = match open.ok_or_else(|| bug("a fold without its loop"))? {
             Accumulator::One(variable) => {
                 let v = self.b.use_var(variable);
+                self.uniform(kind, v)?
+            }
+            Accumulator::Row { lanes, carry, .. } => {
+                self.carry_row(kind, lanes, carry);
+                let v = self.b.use_var(carry);
+                let v = self.b.ins().extractlane(v, 0);
+                let v = self.b.ins().splat(types::F64X2, v);
                 self.uniform(kind, v)?
             }
             Accumulator::Arg { at, .. } => Val::Int(self.b.use_var(at)),

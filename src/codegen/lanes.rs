@@ -436,7 +436,7 @@ pub(super) fn element_type(size: i64) -> Type {
 /// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
 fn vectors_in_flight(body: &[Stmt]) -> usize {
     match weight(body) {
-        0..=60 => 4,
+        0..=75 => 4,
         61..=200 => 2,
         _ => 1,
     }
@@ -444,10 +444,14 @@ fn vectors_in_flight(body: &[Stmt]) -> usize {
 
 /// About how many instructions a body has for each vector.
 fn weight(block: &[Stmt]) -> usize {
+    let logistic = |expr: &Expr| matches!(expr, Expr::Op(Op::Sigmoid | Op::Softplus, _));
+    let mut shared = false;
     block
         .iter()
         .map(|stmt| match stmt {
             Stmt::Let(_, expr) => match expr {
+                // They share an exponential, as a rule.
+                Expr::Op(..) if logistic(expr) && std::mem::replace(&mut shared, true) => 8,
                 Expr::Op(op, _) => op_weight(*op),
                 Expr::Divide { .. } => 40,
                 Expr::Load { .. } | Expr::Select(..) => 1,

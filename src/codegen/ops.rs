@@ -1,6 +1,6 @@
 //! The operators on reals and bools.
 
-use super::math::{self, Bundle, Emitter, Function};
+use super::math::{self, Bundle, Emitter, Function, Logistic};
 use super::stage::{Gen, Result, arity, bug};
 use super::value::{Val, bundle, cast};
 use crate::ir::{Op, Type};
@@ -26,6 +26,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             (Op::Polygamma, _) => self.polygamma(operands),
             (_, Type::Int) if result != Type::Real => self.int_op(op, operands),
             (Op::ToReal, Type::Int) => self.int_to_real(operands[0]),
+            (Op::Sigmoid | Op::Softplus, Type::Real) if self.shares() => {
+                self.logistic_of(op, operands[0])
+            }
             (_, Type::Real) => {
                 let mut args = vec![];
                 for &o in operands {
@@ -44,6 +47,29 @@ impl<'u, 'f> Gen<'u, 'f> {
                 Err(bug(&format!("`{}` of operands of a wrong type", op.name())))
             }
         }
+    }
+
+    /// Whether what one statement makes is still there for the next: in the body of a lane loop.
+    fn shares(&self) -> bool {
+        self.lane_loop.as_ref().is_some_and(|l| l.top)
+    }
+
+    /// Sigmoid and softplus of x and of -x are made of one exponential.
+    fn logistic_of(&mut self, op: Op, operand: ValueId) -> Result<Val> {
+        let (x, lanes) = self.real(operand)?;
+        let base = self.without_sign(operand);
+        let known = self.logistic.get(&base).copied();
+        let mut e = self.emitter(x.copies());
+        let mut parts = match known {
+            Some(parts) => parts,
+            None => Logistic::new(&mut e, x),
+        };
+        let vectors = match op {
+            Op::Sigmoid => parts.sigmoid(&mut e, x),
+            _ => parts.softplus(&mut e, x),
+        };
+        self.logistic.insert(base, parts);
+        Ok(self.real_val(vectors, lanes))
     }
 
     fn real_op(&mut self, op: Op, args: &[Bundle]) -> Result<Bundle> {

@@ -3,7 +3,7 @@
 use super::folds::Accumulator;
 use super::lanes::Lanes;
 use super::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, Layout, PLACES};
-use super::math::{self, MathContext, Width};
+use super::math::{self, Logistic, MathContext, Width};
 use super::value::Val;
 use super::{Check, CheckKind, Dtype, Refusal};
 use crate::ast::Span;
@@ -131,6 +131,10 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) values: Vec<Option<Val>>,
     /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it.
     waiting: FxHashMap<ValueId, &'u Expr>,
+    /// For each negation of the lane loop's body what it negates.
+    negated: FxHashMap<ValueId, ValueId>,
+    /// What sigmoids and softplus of the lane loop's body share, by their argument without its sign.
+    pub(super) logistic: FxHashMap<ValueId, Logistic>,
     pub(super) folds: FxHashMap<FoldId, Accumulator>,
     /// The open loops, outermost first.
     pub(super) places: Vec<(LoopAxisId, Place)>,
@@ -189,6 +193,8 @@ pub(super) fn build<'u>(
         copies: 1,
         values: vec![None; unit.loops.values.len()],
         waiting: FxHashMap::default(),
+        negated: FxHashMap::default(),
+        logistic: FxHashMap::default(),
         folds: FxHashMap::default(),
         places: vec![],
         lane_loop: None,
@@ -233,6 +239,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         match stmt {
             Stmt::Let(id, expr) if self.lane_loop.is_some() && waits(expr) => {
                 self.waiting.insert(*id, expr);
+                if let Expr::Op(Op::Neg, operand) = expr {
+                    self.negated.extend(operand.first().map(|o| (*id, *o)));
+                }
                 Ok(())
             }
             Stmt::Let(id, expr) => self.make(*id, expr),
@@ -307,9 +316,16 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// Forgets what waits at the end of a lane loop's body: nothing uses it.
+    /// Forgets what waits at the end of a lane loop's body, as nothing uses it, and what was shared in it.
     pub(super) fn drop_waiting(&mut self) {
         self.waiting.clear();
+        self.negated.clear();
+        self.logistic.clear();
+    }
+
+    /// The value without its sign, where it is a negation.
+    pub(super) fn without_sign(&self, id: ValueId) -> ValueId {
+        self.negated.get(&id).copied().unwrap_or(id)
     }
 
     fn branch(&mut self, when: ValueId, then: &'u [Stmt]) -> Result<()> {

@@ -204,9 +204,18 @@ pub(super) fn exp_of_neg_abs(e: &mut Emitter, x: Bundle) -> Bundle {
 /// The sigmoid of x from u = e^-|x|: with w = u/(1+u) it is 1 - w for x >= 0, else w = u - u w, which loses less to the rounding of 1 + u
 /// than the quotient itself.
 pub(super) fn sigmoid_from(e: &mut Emitter, x: Bundle, u: Bundle) -> Bundle {
+    let minus_w = minus_w(e, u);
+    sigmoid_of_parts(e, x, u, minus_w)
+}
+
+/// -u/(1+u).
+fn minus_w(e: &mut Emitter, u: Bundle) -> Bundle {
     let minus_one = e.real(-1.0);
     let denominator = e.sub(minus_one, u);
-    let minus_w = e.div(u, denominator);
+    e.div(u, denominator)
+}
+
+fn sigmoid_of_parts(e: &mut Emitter, x: Bundle, u: Bundle, minus_w: Bundle) -> Bundle {
     let (zero, one) = (e.real(0.0), e.real(1.0));
     let positive = e.compare(FloatCC::GreaterThanOrEqual, x, zero);
     let step = e.and(positive, one);
@@ -220,4 +229,40 @@ pub(super) fn softplus_from(e: &mut Emitter, x: Bundle, u: Bundle) -> Bundle {
     let positive = e.max_or_data(zero, x);
     let log = log::log1p_of_unit(e, u);
     e.add(positive, log)
+}
+
+/// What sigmoid and softplus of x and of -x have in common, made as it is asked for: all of them of one e^-|x|.
+#[derive(Clone, Copy)]
+pub struct Logistic {
+    u: Bundle,
+    minus_w: Option<Bundle>,
+    log: Option<Bundle>,
+}
+
+impl Logistic {
+    /// Of x, and of -x.
+    pub fn new(e: &mut Emitter, x: Bundle) -> Logistic {
+        let u = exp_of_neg_abs(e, x);
+        Logistic {
+            u,
+            minus_w: None,
+            log: None,
+        }
+    }
+
+    /// The sigmoid of x, which is the argument of [`Logistic::new`] or its negative; the same bits as without sharing.
+    pub fn sigmoid(&mut self, e: &mut Emitter, x: Bundle) -> Bundle {
+        let u = self.u;
+        let minus_w = *self.minus_w.get_or_insert_with(|| minus_w(e, u));
+        sigmoid_of_parts(e, x, u, minus_w)
+    }
+
+    /// The softplus of x, as [`Logistic::sigmoid`].
+    pub fn softplus(&mut self, e: &mut Emitter, x: Bundle) -> Bundle {
+        let u = self.u;
+        let log = *self.log.get_or_insert_with(|| log::log1p_of_unit(e, u));
+        let zero = e.real(0.0);
+        let positive = e.max_or_data(zero, x);
+        e.add(positive, log)
+    }
 }
