@@ -661,6 +661,9 @@ impl<'m> Lowerer<'m> {
             ));
         }
         let (of, free) = self.grad_operand(value, free, span);
+        if s.lints {
+            lints::misaligned(self, of, wrt, span);
+        }
         let head: Vec<AxisId> = free.iter().chain(&axes).copied().collect();
         let tensor = self.p.tensor(Tensor {
             name: format!("{}_grad", name.text).into(),

@@ -3,9 +3,10 @@
 use super::builtins::{self, Builtin, Reduction};
 use super::expr::At;
 use super::{Lowerer, axis_names, listed, walk};
-use crate::ast::{self, Expr, ExprKind, Use};
+use crate::ast::{self, Expr, ExprKind, Span, Use};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{AxisId, ExprId, Node, ReduceOp};
+use crate::graph;
+use crate::ir::{AxisId, ExprId, Node, Program, ReduceOp, TensorId};
 use crate::modules::ModuleId;
 use rustc_hash::FxHashSet;
 
@@ -97,6 +98,108 @@ pub(super) fn disjoint(l: &mut Lowerer<'_>, name: &str, body: At) {
         }
         stack.extend(operands);
     }
+}
+
+/// A definition between the operand of `grad` and what it differentiates by that is read elsewhere than at the axes of
+/// the gradient (reduced, shifted or gathered): right, but every element of it gets a gradient for each of theirs.
+pub(super) fn misaligned(l: &mut Lowerer<'_>, of: TensorId, wrt: TensorId, span: Span) {
+    let axes = l.p.get(of).head.clone();
+    if axes.is_empty() {
+        return;
+    }
+    let path = between(&l.p, of, wrt);
+    for &reader in &path {
+        for root in l.p.roots(reader) {
+            if let Some((axis, read)) = misaligned_read(&l.p, root, &axes, &path) {
+                let name = l.p.axes[axis.index()].hint.clone();
+                let Node::Read { tensor, .. } = l.p.node(read) else {
+                    continue;
+                };
+                let tensor = l.p.get(*tensor).name.clone();
+                let at = l.p.span(read).unwrap_or(span);
+                l.warn(
+                    Diagnostic::warning(format!("`grad` for each {name} goes through `{tensor}` at other {name}"))
+                        .at(at, format!("not read at {name} itself"))
+                        .at(span, format!("one gradient for each {name}"))
+                        .note(format!("it is right, and costs as if `{tensor}` were computed for each {name}"))
+                        .help(format!("if the sum over {name} is what is meant, reduce before: `grad[..](sum[{name}](..))`")),
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// The definitions that `of` needs, itself included, and that need `wrt`.
+fn between(p: &Program, of: TensorId, wrt: TensorId) -> Vec<TensorId> {
+    let edges: Vec<Vec<usize>> = (0..p.tensors.len())
+        .map(|t| {
+            p.reads(TensorId(t as u32))
+                .into_iter()
+                .map(TensorId::index)
+                .collect()
+        })
+        .collect();
+    let mut needs = vec![false; p.tensors.len()];
+    needs[wrt.index()] = true;
+    let mut path = vec![];
+    // Groups come after what they need.
+    for group in graph::components(&edges, &[of.index()]) {
+        let on = group
+            .iter()
+            .any(|&t| needs[t] || edges[t].iter().any(|&r| needs[r]));
+        for t in group {
+            if on && t != wrt.index() {
+                needs[t] = true;
+                path.push(TensorId(t as u32));
+            }
+        }
+    }
+    path
+}
+
+/// A read of a definition on the path at another index than an axis that it has.
+fn misaligned_read(
+    p: &Program,
+    root: ExprId,
+    axes: &[AxisId],
+    path: &[TensorId],
+) -> Option<(AxisId, ExprId)> {
+    let mut stack: Vec<(ExprId, Vec<AxisId>)> = vec![(root, vec![])];
+    let mut seen: FxHashSet<(ExprId, Vec<AxisId>)> = FxHashSet::default();
+    while let Some((e, bound)) = stack.pop() {
+        if !seen.insert((e, bound.clone())) {
+            continue;
+        }
+        let mut inner = bound.clone();
+        match p.node(e) {
+            Node::Read { tensor, index, .. } if path.contains(tensor) => {
+                for (own, &i) in p.get(*tensor).head.iter().zip(index) {
+                    let same =
+                        matches!(p.node(i), Node::Axis(a) if a == own) && !bound.contains(own);
+                    if axes.contains(own) && !same {
+                        return Some((*own, e));
+                    }
+                }
+            }
+            Node::Reduce { axes: reduced, .. } => {
+                inner.extend(reduced.iter().filter(|a| axes.contains(a)));
+                inner.sort_unstable();
+                inner.dedup();
+            }
+            Node::Read { .. }
+            | Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_)
+            | Node::If { .. }
+            | Node::Op(..) => {}
+        }
+        p.for_children(e, |c| stack.push((c, inner.clone())));
+    }
+    None
 }
 
 /// Inputs, hyperparameters, definitions, axes and imports that nothing uses.
