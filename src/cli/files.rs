@@ -1,8 +1,12 @@
 //! `losscc list` and `losscc fmt`.
 
 use super::args::Fmt;
-use super::{Outcome, Output};
+use super::{Failure, Outcome, Output};
+use crate::diagnostic::Sources;
+use crate::error::Error;
 use crate::shipped;
+use std::io::Read;
+use std::sync::Arc;
 
 /// Name and first line of the doc comment of every shipped loss.
 pub(crate) fn list(out: &mut Output) -> Outcome {
@@ -21,8 +25,55 @@ pub(crate) fn list(out: &mut Output) -> Outcome {
     Ok(())
 }
 
-/// Lays out files in place, or standard input to standard output.
-pub(crate) fn format(args: &Fmt, _: &mut Output) -> Outcome {
-    let _ = &args.files;
-    Err(super::usage("fmt is not there yet"))
+/// Lays out files in place, or standard input to standard output. When one of them cannot be read or does not parse,
+/// the others are laid out all the same.
+pub(crate) fn format(args: &Fmt, out: &mut Output) -> Outcome {
+    let mut failed = 0;
+    for name in super::specs(&args.files)? {
+        match one(&name, args.check, out) {
+            Ok(()) => {}
+            Err(Failure::Error(error)) => {
+                out.error(&error);
+                failed = failed.max(error.exit_code());
+            }
+            Err(Failure::Code(code)) => failed = failed.max(code),
+        }
+    }
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::Code(failed))
+    }
+}
+
+/// Lays out one file, or says that it is not laid out.
+fn one(name: &str, check: bool, out: &mut Output) -> Outcome {
+    let stdin = name == "-";
+    let shown = if stdin { "standard input" } else { name };
+    let bytes = if stdin {
+        let mut bytes = vec![];
+        std::io::stdin().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(name)
+    };
+    let bytes = bytes.map_err(|e| super::usage(format!("cannot read `{shown}`: {e}")))?;
+    let text = crate::parse::decode(shown, bytes).map_err(Error::plain)?;
+    let mut sources = Sources::default();
+    let file = sources.add(shown, text.as_str());
+    let formatted = crate::format::format(&sources, file)
+        .map_err(|diagnostics| Error::new(diagnostics, Arc::new(sources)))?;
+    if check {
+        if formatted == text {
+            return Ok(());
+        }
+        out.say(&format!("`{shown}` is not laid out"));
+        return Err(Failure::Code(1));
+    }
+    if stdin {
+        out.print(&formatted);
+    } else if formatted != text {
+        std::fs::write(name, formatted)
+            .map_err(|e| super::usage(format!("cannot write `{name}`: {e}")))?;
+    }
+    Ok(())
 }

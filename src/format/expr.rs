@@ -57,12 +57,17 @@ impl Formatter<'_> {
         }
     }
 
-    /// `a + b - c`, broken before the operators.
+    /// `a + b - c`, broken before the operators. Behind something, those of a sum stand left of its operands, those of
+    /// a product, which may be an operand of a sum, further right, and `and` and `or`, too long for either, below the
+    /// first operand.
     fn chain(&mut self, first: &Expr, rest: &[(ChainOp, Expr)], place: Place) -> Doc {
-        // `and` and `or` are too long to stand left of the operands.
-        let short = rest.iter().all(|(op, _)| op.symbol().len() == 1);
+        let (left, right) = match rest.first().map(|(op, _)| *op) {
+            Some(ChainOp::Add | ChainOp::Subtract) => (2, 0),
+            Some(ChainOp::Multiply | ChainOp::Divide) => (0, 2),
+            Some(ChainOp::Or | ChainOp::And) | None => (0, 0),
+        };
         let mut docs = vec![];
-        if place == Place::Fresh && short {
+        if place == Place::Fresh && left + right > 0 {
             docs.push(if_broken("  "));
         }
         docs.push(nest(2, self.expr(first, Place::Behind)));
@@ -72,9 +77,10 @@ impl Formatter<'_> {
             docs.push(text(" "));
             docs.push(nest(2, self.expr(operand, Place::Behind)));
         }
+        let chain = group(concat(docs));
         match place {
-            Place::Fresh => group(concat(docs)),
-            Place::Behind => hang(if short { 2 } else { 0 }, group(concat(docs))),
+            Place::Fresh => chain,
+            Place::Behind => hang(left, nest(right, chain)),
         }
     }
 
