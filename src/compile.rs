@@ -49,18 +49,16 @@ pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
         let outputs = program.outputs();
         simplify(&mut program, &outputs);
         verify(&program, "simplifying the gradient")?;
-        Ok(Derived {
-            program,
-            rewrites: vec![],
-        })
+        Ok(Derived { program, rewrites })
     })
 }
 
-/// Expands the inner gradients of a value, so that it can be evaluated.
-pub fn expand(program: &mut Program) {
+/// Makes a value ready to be evaluated without its gradients: inner gradients expanded, textbook forms stable.
+pub fn prepare(program: &mut Program) {
     with_stack(|| {
         let value = [program.value];
         inner::expand(program, &value);
+        stabilize(program, Phase::Before);
     });
 }
 
