@@ -56,6 +56,8 @@ pub(super) struct Emitter<'a> {
     /// The row of the stage at hand, and whether it writes cells that belong to no row.
     row: Option<Class>,
     crosses_rows: bool,
+    /// Parts whose stage is one chunk: in all kernels of the loss, as they add in one order.
+    pub one_chunk: Vec<PartId>,
 }
 
 impl<'a> Emitter<'a> {
@@ -89,6 +91,7 @@ impl<'a> Emitter<'a> {
             fills: FxHashMap::default(),
             row: None,
             crosses_rows: false,
+            one_chunk: vec![],
         };
         for id in e.parts.ids() {
             let plan = e.plan(id, outputs);
@@ -315,6 +318,10 @@ impl<'a> Emitter<'a> {
                     let rows = !ids.iter().all(|&id| self.is_once(id, &tree[k]));
                     self.row = rows.then_some(*class);
                     self.tree(&tree[k]);
+                    self.crosses_rows |= ids.iter().any(|id| self.one_chunk.contains(id));
+                    if self.crosses_rows {
+                        self.one_chunk.extend(&ids);
+                    }
                     let body = std::mem::take(&mut self.scopes[0].block);
                     let stage = match self.row {
                         Some(class) => Stage::Rows {
@@ -662,7 +669,7 @@ impl<'a> Emitter<'a> {
     /// The value of an expression, evaluated where `condition` holds (if it can fail).
     fn emit(&mut self, id: Id, condition: Option<Id>) -> ValueId {
         let condition = condition.filter(|_| self.parts.pool.partial(id));
-        if let Some(&value) = self.values.get(&(id, condition)) {
+        if let Some(value) = self.known(id, condition) {
             return value;
         }
         let (depth, expr) =
@@ -679,6 +686,21 @@ impl<'a> Emitter<'a> {
         self.values.insert((id, condition), value);
         self.scopes[depth].keys.push((id, condition));
         value
+    }
+
+    /// The value of an expression where `condition` holds, if it is at hand: computed under the same or a weaker
+    /// condition.
+    fn known(&self, id: Id, condition: Option<Id>) -> Option<ValueId> {
+        let mut weaker = condition;
+        loop {
+            if let Some(&value) = self.values.get(&(id, weaker)) {
+                return Some(value);
+            }
+            weaker = match self.parts.pool.node(weaker?) {
+                Node::Op(Op::And, o) => Some(o[0]),
+                _ => None,
+            };
+        }
     }
 
     fn deepest(&self, values: &[ValueId]) -> usize {

@@ -4,7 +4,7 @@
 use super::normalize::in_range;
 use super::part::{Kind, Part, Parts, Softmax};
 use super::pool::{Id, Node, PartId, Pool, Source};
-use crate::ir::{AxisId, Op};
+use crate::ir::{AxisId, Op, Type};
 use rustc_hash::FxHashMap;
 
 /// A map that costs at most this is computed where it is read.
@@ -82,7 +82,7 @@ fn mean_factor(pool: &mut Pool, operands: &[Id]) -> Id {
             matches!(
                 pool.node(i),
                 Node::Size(_) | Node::Int(_) | Node::Real(_) | Node::Op(Op::Mul | Op::ToReal, _)
-            ) || matches!(pool.node(i), Node::Read { .. } if pool.ty(i) == crate::ir::Type::Int)
+            ) || matches!(pool.node(i), Node::Read { .. } if pool.ty(i) == Type::Int)
         });
     if !size || pool.free(x).is_empty() || !pool.free(n).is_empty() {
         return pool.op(Op::Div, operands);
@@ -240,6 +240,77 @@ fn matches(
     }
 }
 
+/// Puts the factors of products that fewer loops change first, so that the loops within multiply once by what is known
+/// outside. It happens before anything depends on which kernel of a loss this is.
+pub(super) fn group_products(parts: &mut Parts) {
+    let scales: Vec<PartId> = parts.softmax.values().flatten().map(|s| s.scale).collect();
+    for id in parts.ids() {
+        let mut part = parts.part(id).clone();
+        part.rewrite(|root| {
+            parts.pool.rebuild(root, &mut |pool, node| match node {
+                Node::Op(Op::Mul, o) if pool.ty(o[0]) == Type::Real => product(pool, &o, &scales),
+                node => pool.mk(node),
+            })
+        });
+        parts.parts[id.index()] = Some(part);
+    }
+}
+
+/// Longer products stay as they are.
+const MAX_FACTORS: usize = 12;
+
+fn product(pool: &mut Pool, operands: &[Id], scales: &[PartId]) -> Id {
+    let mut factors = vec![];
+    let mut stack: Vec<Id> = operands.iter().rev().copied().collect();
+    while let Some(f) = stack.pop() {
+        match pool.node(f) {
+            Node::Op(Op::Mul, o) if factors.len() + stack.len() < MAX_FACTORS => {
+                stack.extend(o.iter().rev())
+            }
+            _ => factors.push(f),
+        }
+    }
+    let axes = |pool: &Pool, f: Id| pool.free(f).len();
+    let most = factors.iter().map(|&f| axes(pool, f)).max().unwrap_or(0);
+    let outer: Vec<Id> = factors
+        .iter()
+        .copied()
+        .filter(|&f| axes(pool, f) < most)
+        .collect();
+    // Only one of the outer factors may be anything: the product of two could overflow where the whole does not.
+    let large = outer
+        .iter()
+        .filter(|&&f| !moderate(pool, f, scales))
+        .count();
+    if outer.is_empty() || large > 1 {
+        return pool.op(Op::Mul, operands);
+    }
+    factors.sort_by_key(|&f| axes(pool, f));
+    factors[1..]
+        .iter()
+        .fold(factors[0], |a, &b| pool.op(Op::Mul, &[a, b]))
+}
+
+/// Whether a factor is neither huge nor tiny by its form: numbers, hyperparameters, sizes, counts, and the weights'
+/// scale of a softmax.
+fn moderate(pool: &Pool, id: Id, scales: &[PartId]) -> bool {
+    pool.reachable([id])
+        .into_iter()
+        .all(|i| match pool.node(i) {
+            Node::Real(r) => r.0 == 0.0 || (1e-6..1e6).contains(&r.0.abs()),
+            Node::Param(_) | Node::Int(_) | Node::Size(_) | Node::Axis(_) => true,
+            Node::Op(op, _) => matches!(
+                op,
+                Op::ToReal | Op::Div | Op::Mul | Op::Neg | Op::Add | Op::Sub
+            ),
+            Node::Read {
+                from: Source::Part(p),
+                ..
+            } => scales.contains(p) || pool.ty(i) == Type::Int,
+            Node::Read { .. } | Node::Bool(_) | Node::If(..) | Node::Finite(_) => false,
+        })
+}
+
 /// Terms of an output that only one cell along an axis has become updates after the dense part: `if target == C
 /// then t else 0` adds t at `C := target`, and a scatter that nobody else reads adds straight into the output.
 pub(super) fn peel(parts: &mut Parts) {
@@ -391,7 +462,8 @@ fn one_hot(
         guard = pool.and(guard, Some(c));
     }
     let fits = pool.fits(to, pool.extent(axis));
-    if speaks && !fits {
+    let fails = pool.partial(term) || late.iter().any(|&c| pool.partial(c));
+    if (speaks || fails) && !fits {
         let range = in_range(pool, to, pool.extent(axis));
         guard = pool.and(guard, Some(range));
     }
@@ -427,6 +499,17 @@ fn scatter(
         || fold.kind != Kind::Fold(super::FoldOp::Sum)
         || fold.into.is_some()
     {
+        return None;
+    }
+    // A table that no row owns is a total of each chunk; only where it is as large as the rows it is better added to
+    // directly.
+    let owned = (0..fold.head.len()).any(|k| fold.bare(&parts.pool, k));
+    let extent = |a: &AxisId| parts.pool.extent(*a);
+    let as_rows = fold
+        .head
+        .iter()
+        .any(|a| fold.over.iter().any(|b| extent(a) == extent(b)));
+    if !owned && !as_rows {
         return None;
     }
     // Each head axis of the fold is read at one head axis of the output, and all of them are.

@@ -92,14 +92,20 @@ struct Normalizer<'a> {
 impl Normalizer<'_> {
     fn define(&mut self, tensor: TensorId) -> Result<(), Diagnostic> {
         let t = self.program.get(tensor);
-        let Some(Body::Expr(root)) = self.program.body(tensor) else {
-            let d = Diagnostic::error(format!(
+        let refused = match self.program.body(tensor) {
+            Some(Body::Argsort { .. }) => format!(
                 "sorting is not compiled yet: `{}` is a sorted order",
                 t.name
-            ));
+            ),
+            Some(Body::Grad { .. }) => {
+                format!("a gradient within is not compiled yet: `{}`", t.name)
+            }
+            Some(Body::Expr(_)) | None => String::new(),
+        };
+        let Some(Body::Expr(root)) = self.program.body(tensor) else {
             return Err(match t.span {
-                Some(span) => d.at(span, ""),
-                None => d,
+                Some(span) => Diagnostic::error(refused).at(span, ""),
+                None => Diagnostic::error(refused),
             });
         };
         self.name = t.name.clone();
@@ -563,7 +569,9 @@ fn find_scatter(pool: &mut Pool, key: &mut Key) {
             continue;
         }
         guards.remove(k);
-        let elsewhere = pool.has(key.body, axis) || guards.iter().any(|&g| pool.has(g, axis));
+        let elsewhere = pool.has(key.body, axis)
+            || pool.partial(key.body)
+            || guards.iter().any(|&g| pool.has(g, axis) || pool.partial(g));
         if elsewhere {
             // What speaks of A is evaluated only where e is one.
             let range = in_range(pool, to, pool.extent(axis));

@@ -249,7 +249,19 @@ impl Pool {
             _ => None,
         };
         let (a, b) = (int(self, 0), int(self, 1));
+        let real = |pool: &Pool, k: usize| match operands.get(k).map(|&o| pool.node(o)) {
+            Some(Node::Real(v)) => Some(v.0),
+            _ => None,
+        };
         let as_bool = |pool: &mut Pool, v: bool| Some(pool.mk(Node::Bool(v)));
+        match (op, real(self, 0), real(self, 1)) {
+            (Op::Add, Some(0.0), _) | (Op::Mul, Some(1.0), _) => return Some(operands[1]),
+            (Op::Add | Op::Sub, _, Some(0.0)) | (Op::Mul | Op::Div, _, Some(1.0)) => {
+                return Some(operands[0]);
+            }
+            (Op::Sub, Some(0.0), None) => return Some(self.op(Op::Neg, &[operands[1]])),
+            _ => {}
+        }
         match op {
             Op::Add => match (a, b) {
                 (Some(a), Some(b)) => Some(self.int(a.wrapping_add(b))),

@@ -185,7 +185,7 @@ impl Printer<'_> {
                     .collect();
                 let what = match with {
                     Fill::Zero => "0".to_string(),
-                    Fill::Identity(op) => format!("nothing {}", sign(*op).trim_end_matches('=')),
+                    Fill::Identity(op) => format!("none {}", sign(*op).trim_end_matches('=')),
                 };
                 let text = format!("{}{} = {what}", self.buffer(*to), brackets(&index));
                 self.line(indent, text.trim_end());
@@ -354,7 +354,7 @@ impl Printer<'_> {
                 self.text[x.0 as usize].as_ref().map_or(ATOM, |t| t.1),
             ),
             (_, [a, b]) if level > 0 => {
-                let right = if matches!(op, Op::Add | Op::Mul | Op::And | Op::Or) {
+                let right = if matches!(op, Op::Add | Op::And | Op::Or) {
                     level
                 } else {
                     level + 1

@@ -3,7 +3,7 @@
 use super::emit::Emitter;
 use super::levels::{self, Orders};
 use super::part::Parts;
-use super::pool::Pool;
+use super::pool::{PartId, Pool};
 use super::*;
 use super::{align, inline, normalize, storage, unroll};
 use crate::diagnostic::Diagnostic;
@@ -27,7 +27,6 @@ const ROUNDS: usize = 3;
 /// # Errors
 /// What is not compiled yet is named: recurrences, sorted orders.
 pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic> {
-    let all = |_: usize| true;
     let place = |t: &TensorId| {
         program
             .gradients
@@ -45,14 +44,11 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
     };
     let (mut parts, extents) = prepare(program)?;
     let everything = wanted.value && gradients.len() == program.gradients.len();
-    let orders = match everything {
-        true => Orders::default(),
-        false => {
-            let (mut full, _) = prepare(program)?;
-            plan(&mut full, &all, &Orders::default()).orders
-        }
+    let full = match everything {
+        true => Fixed::default(),
+        false => fixed(program)?,
     };
-    let plan = plan(&mut parts, &some, &orders);
+    let plan = plan(&mut parts, &some, &full.orders);
     let (loops, outputs) = frame(
         program,
         &parts,
@@ -69,6 +65,7 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         &outputs,
         &plan.tree,
     );
+    emitter.one_chunk = full.one_chunk;
     emitter.stages(&plan.tree);
     let loops = emitter.loops;
     #[cfg(debug_assertions)]
@@ -76,6 +73,33 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         debug_assert!(false, "{problem}\n{}", super::print::print(&loops));
     }
     Ok(loops)
+}
+
+/// What the kernel of all outputs decides for the others.
+#[derive(Default)]
+struct Fixed {
+    orders: Orders,
+    one_chunk: Vec<PartId>,
+}
+
+fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
+    let (mut parts, extents) = prepare(program)?;
+    let plan = plan(&mut parts, &|_| true, &Orders::default());
+    let gradients: Vec<usize> = (1..=program.gradients.len()).collect();
+    let (loops, outputs) = frame(program, &parts, &plan.classes, extents, true, &gradients);
+    let mut emitter = Emitter::new(
+        &mut parts,
+        &plan.classes,
+        &plan.layout,
+        loops,
+        &outputs,
+        &plan.tree,
+    );
+    emitter.stages(&plan.tree);
+    Ok(Fixed {
+        orders: plan.orders,
+        one_chunk: emitter.one_chunk,
+    })
 }
 
 /// Parts of all outputs, unrolled and with cheap maps substituted.
@@ -110,6 +134,7 @@ fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
     inline::substitute_cheap(&mut parts);
     parts.sweep(&|_| true);
     inline::peel(&mut parts);
+    inline::group_products(&mut parts);
     Ok((parts, extents))
 }
 
