@@ -1,5 +1,11 @@
 //! Loops as one would write them by hand for one loss and one machine: what a compiled loss is measured against.
 
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "all of them need the processor features that they are marked with, and nothing else"
+)]
+#![allow(clippy::excessive_precision)]
+
 use std::arch::x86_64::*;
 
 /// Whether this machine runs the AVX-512 loops.

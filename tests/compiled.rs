@@ -8,23 +8,20 @@ use losscc::interp::{Bound, evaluate, extents_for};
 use losscc::ir::{ExtentKind, Program, Type};
 use losscc::kernel::{Data, DataMut, Gradient, Input, Kernel};
 use losscc::loops::{Loops, Wanted, schedule};
-use losscc::{grad, lower, modules, rewrite};
+use losscc::{compile, lower, modules};
 use std::path::Path;
 
 const SEEDS: u64 = 20;
 
-/// Loads, checks, differentiates and simplifies.
+/// Loads, checks and derives.
 fn program(name: &str, text: &str) -> Program {
     let files =
         |path: &Path| std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()));
     let modules = modules::load_text(name, text, &files)
         .unwrap_or_else(|f| panic!("{name}: {:?}", f.diagnostics));
     let checked = lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    let mut program = checked.program;
-    grad::differentiate(&mut program);
-    let outputs = program.outputs();
-    rewrite::simplify::simplify(&mut program, &outputs);
-    program
+    let derived = compile::derive(checked.program);
+    derived.unwrap_or_else(|e| panic!("{name}: {e:?}")).program
 }
 
 /// Random inputs; extents are small and 0 now and then.

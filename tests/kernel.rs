@@ -3,7 +3,7 @@
 mod build;
 
 use build::*;
-use losscc::codegen::Dtype;
+use losscc::codegen::{Dtype, asm, clif, isa};
 use losscc::kernel::*;
 
 fn data(n: usize, seed: u64) -> Vec<f64> {
@@ -95,5 +95,373 @@ fn mse_and_huber_in_f32_and_f64_at_many_sizes() {
                 );
             }
         }
+    }
+}
+
+fn kernel(text: &str, dtype: Dtype) -> Kernel {
+    let [full, value] = spec(text);
+    Kernel::new(full, Some(value), dtype).unwrap()
+}
+
+fn input<'a>(name: &'a str, data: &'a [f32], shape: &'a [usize]) -> Input<'a> {
+    Input {
+        name,
+        data: Data::F32(data),
+        shape,
+    }
+}
+
+fn grad<'a>(name: &'a str, data: &'a mut [f32]) -> Gradient<'a> {
+    Gradient {
+        name,
+        data: DataMut::F32(data),
+    }
+}
+
+#[test]
+fn one_kernel_serves_twenty_shapes() {
+    let [full, value] = shipped("huber");
+    let kernel = Kernel::new(full, Some(value), Dtype::F32).unwrap();
+    let shapes: [&[usize]; 20] = [
+        &[],
+        &[1],
+        &[5],
+        &[16],
+        &[17],
+        &[1021],
+        &[40_000],
+        &[0],
+        &[1, 1],
+        &[3, 7],
+        &[7, 3],
+        &[100, 100],
+        &[0, 5],
+        &[2, 3, 4],
+        &[4, 1, 9],
+        &[33, 2, 17],
+        &[2, 2, 2, 2],
+        &[1, 5, 1, 6],
+        &[3, 1, 4, 1, 5],
+        &[2, 1, 2, 1, 2, 1, 2],
+    ];
+    for shape in shapes {
+        let n: usize = shape.iter().product();
+        let (y, p) = (single(&data(n, 1)), single(&data(n, 2)));
+        let mut g = vec![0.0; n];
+        let inputs = [input("y", &y, shape), input("yhat", &p, shape)];
+        let v = kernel
+            .value_and_grad(&inputs, &[], &mut [grad("yhat", &mut g)])
+            .unwrap();
+        let terms: Vec<_> = (0..n).map(|i| huber_of(f64::from(y[i] - p[i]))).collect();
+        let mean = terms.iter().map(|t| t.0).sum::<f64>() / n as f64;
+        assert!((v - mean).abs() < 1e-6 || n == 0 && v.is_nan(), "{shape:?}");
+        for (g, t) in g.iter().zip(&terms) {
+            assert!((f64::from(*g) * n as f64 + t.1).abs() < 1e-5, "{shape:?}");
+        }
+        let empty = kernel.empty_axis(&inputs, &[]).unwrap();
+        assert_eq!(empty.is_some(), n == 0);
+    }
+}
+
+#[test]
+fn kernels_are_shared_between_threads() {
+    fn send_and_sync<T: Send + Sync>() {}
+    send_and_sync::<Kernel>();
+    let [full, value] = shipped("cross_entropy");
+    let kernel = Kernel::new(full, Some(value), Dtype::F32).unwrap();
+    let x = single(&data(40 * 33, 5));
+    let target: Vec<i64> = (0..40).map(|i| i % 33).collect();
+    let run = || {
+        let inputs = [
+            input("logits", &x, &[40, 33]),
+            Input {
+                name: "target",
+                data: Data::I64(&target),
+                shape: &[40],
+            },
+        ];
+        let mut g = vec![0.0; x.len()];
+        let v = kernel
+            .value_and_grad(&inputs, &[], &mut [grad("logits", &mut g)])
+            .unwrap();
+        assert_eq!(v, kernel.value(&inputs, &[]).unwrap());
+        (v, g)
+    };
+    let first = run();
+    std::thread::scope(|s| {
+        let all: Vec<_> = (0..4)
+            .map(|_| s.spawn(|| (0..50).map(|_| run()).collect::<Vec<_>>()))
+            .collect();
+        for t in all {
+            assert!(t.join().unwrap().iter().all(|r| *r == first));
+        }
+    });
+}
+
+/// Whatever stands beside an element, its gradient has the same bits.
+#[test]
+fn bits_do_not_depend_on_the_position() {
+    let text = "loss f(x: [N], w: [N]) = sum(softplus(x) * exp(w) + tanh(x) ^ 2 / (1 + w * w) + log(1 + x * x))";
+    for dtype in [Dtype::F32, Dtype::F64] {
+        let kernel = kernel(text, dtype);
+        let (x, w) = (data(70, 3), data(70, 4));
+        let run = |x: &[f64], w: &[f64]| -> Vec<u64> {
+            let shape = [x.len()];
+            let (a, b) = (single(x), single(w));
+            let (mut g, mut h) = (vec![0f32; x.len()], vec![0f32; x.len()]);
+            let (mut g64, mut h64) = (vec![0f64; x.len()], vec![0f64; x.len()]);
+            if dtype == Dtype::F32 {
+                let inputs = [input("x", &a, &shape), input("w", &b, &shape)];
+                let mut out = [grad("x", &mut g), grad("w", &mut h)];
+                kernel.value_and_grad(&inputs, &[], &mut out).unwrap();
+                return g.iter().chain(&h).map(|v| u64::from(v.to_bits())).collect();
+            }
+            let inputs = [("x", x), ("w", w)].map(|(name, d)| Input {
+                name,
+                data: Data::F64(d),
+                shape: &shape,
+            });
+            let mut out = [("x", &mut g64), ("w", &mut h64)].map(|(name, d)| Gradient {
+                name,
+                data: DataMut::F64(d),
+            });
+            kernel.value_and_grad(&inputs, &[], &mut out).unwrap();
+            g64.iter().chain(&h64).map(|v| v.to_bits()).collect()
+        };
+        let all = run(&x, &w);
+        for (from, to) in [
+            (0, 1),
+            (1, 2),
+            (3, 20),
+            (5, 70),
+            (17, 49),
+            (40, 41),
+            (2, 70),
+        ] {
+            let part = run(&x[from..to], &w[from..to]);
+            let n = to - from;
+            assert_eq!(part[..n], all[from..to], "{dtype:?} {from}..{to}");
+            assert_eq!(part[n..], all[70 + from..70 + to], "{dtype:?} {from}..{to}");
+        }
+    }
+}
+
+/// A call that is wrong says what is wrong.
+#[test]
+fn wrong_calls_are_errors() {
+    let [full, _] = shipped("huber");
+    let kernel = Kernel::new(full, None, Dtype::F32).unwrap();
+    let (y, p) = (vec![1.0f32; 6], vec![2.0f32; 6]);
+    let doubles = vec![1.0f64; 6];
+    let mut g = vec![0.0f32; 6];
+    let mut short = vec![0.0f32; 5];
+    let good = [input("y", &y, &[6]), input("yhat", &p, &[6])];
+    let title = |r: Result<f64, losscc::diagnostic::Diagnostic>| r.unwrap_err().title;
+    let mut call = |inputs: &[Input], params: &[(&str, f64)]| {
+        title(kernel.value_and_grad(inputs, params, &mut [grad("yhat", &mut g)]))
+    };
+    let wide = Input {
+        name: "y",
+        data: Data::F64(&doubles),
+        shape: &[6],
+    };
+    let cases = [
+        (call(&good[..1], &[]), "lacks `yhat`"),
+        (
+            call(&[good[0], good[1], input("z", &y, &[6])], &[]),
+            "no input `z`",
+        ),
+        (
+            call(&[wide, good[1]], &[]),
+            "array of f64, but this kernel takes f32",
+        ),
+        (
+            call(&[input("y", &y, &[7]), good[1]], &[]),
+            "not the shape [7]",
+        ),
+        (
+            call(&[input("y", &y, &[2, 3]), good[1]], &[]),
+            "has the shape",
+        ),
+        (
+            call(&[input("y", &y[..5], &[5]), good[1]], &[]),
+            "has the shape",
+        ),
+        (call(&good, &[("gamma", 1.0)]), "no hyperparameter `gamma`"),
+        (call(&good, &[("delta", -1.0)]), "outside of its domain"),
+        (call(&good, &[("delta", f64::NAN)]), "outside of its domain"),
+        (
+            call(&[input("y", &y, &[usize::MAX, 2]), good[1]], &[]),
+            "not the shape",
+        ),
+        (
+            title(kernel.value_and_grad(&good, &[], &mut [])),
+            "no place for the output",
+        ),
+        (
+            title(kernel.value_and_grad(&good, &[], &mut [grad("yhat", &mut short)])),
+            "has 5 elements of f32, but 6 of f32 are needed",
+        ),
+        (
+            title(kernel.value_and_grad(&good, &[], &mut [grad("y", &mut [0.0; 6])])),
+            "no place for the output",
+        ),
+    ];
+    for (got, wanted) in cases {
+        assert!(got.contains(wanted), "{got}, without {wanted}");
+    }
+}
+
+#[test]
+fn overlapping_outputs_are_refused() {
+    let [full, _] = shipped("mse");
+    let kernel = Kernel::new(full, None, Dtype::F32).unwrap();
+    let mut memory = vec![1.0f32; 12];
+    let start = memory.as_mut_ptr();
+    // SAFETY: both lie within `memory`, whose contents are only numbers; the call must refuse before it writes.
+    let (p, g) = unsafe {
+        (
+            std::slice::from_raw_parts(start, 6),
+            std::slice::from_raw_parts_mut(start.add(3), 6),
+        )
+    };
+    let y = vec![0.0f32; 6];
+    let inputs = [input("y", &y, &[6]), input("yhat", p, &[6])];
+    let e = kernel.value_and_grad(&inputs, &[], &mut [grad("yhat", g)]);
+    assert!(e.unwrap_err().title.contains("overlaps the input `yhat`"));
+}
+
+#[test]
+fn an_index_out_of_range_says_where() {
+    let [full, value] = shipped("cross_entropy");
+    let kernel = Kernel::new(full, Some(value), Dtype::F64).unwrap();
+    let x = data(5 * 3, 1);
+    for (bad, at) in [(3, 0), (-1, 2), (i64::MIN, 4), (i64::MAX, 1)] {
+        let mut target = vec![1i64, 0, 2, 1, 0];
+        target[at] = bad;
+        let inputs = [
+            Input {
+                name: "logits",
+                data: Data::F64(&x),
+                shape: &[5, 3],
+            },
+            Input {
+                name: "target",
+                data: Data::I64(&target),
+                shape: &[5],
+            },
+        ];
+        let e = kernel.value(&inputs, &[]).unwrap_err();
+        let wanted = format!("index {bad} is out of range at position 2 of `logits`");
+        assert!(e.title.starts_with(&wanted), "{}", e.title);
+        assert!(e.notes[0].contains(&format!("N = {at}")), "{:?}", e.notes);
+        // What is ignored is not read.
+        let ignored = kernel.value(&inputs, &[("ignore_index", bad as f64)]);
+        assert!(bad.unsigned_abs() > 1 << 53 || ignored.is_ok());
+    }
+}
+
+#[test]
+fn extents_that_no_memory_holds_are_refused() {
+    let texts = [
+        "loss f(x: [N]) = sum(x) + sum[L](0.0 * L)
+where axis L = 1000000 * 1000000 * size(N)",
+        "loss f(x: [N]) = sum[N](x) + sum[L](0.0 * L)
+where axis L = 1000000000 * 1000000000 * 1000000000 * size(N)",
+    ];
+    for text in texts {
+        let [full, _] = spec(text);
+        let kernel = Kernel::new(full, None, Dtype::F64).unwrap();
+        let x = [1.0, 2.0];
+        let inputs = [Input {
+            name: "x",
+            data: Data::F64(&x),
+            shape: &[2],
+        }];
+        let e = kernel.value(&inputs, &[]).unwrap_err().title;
+        assert!(
+            e.contains("more than memory holds") || e.contains("overflows"),
+            "{e}"
+        );
+    }
+}
+
+#[test]
+fn no_rows_at_all_is_no_error() {
+    let kernel = kernel("loss f(x: [N], s: [N]) = mean(x) + 0 * sum(s)", Dtype::F32);
+    let inputs = [input("x", &[], &[0]), input("s", &[], &[0])];
+    let mut out = [grad("x", &mut []), grad("s", &mut [])];
+    assert!(
+        kernel
+            .value_and_grad(&inputs, &[], &mut out)
+            .unwrap()
+            .is_nan()
+    );
+    assert_eq!(
+        kernel.empty_axis(&inputs, &[]).unwrap().as_deref(),
+        Some("N")
+    );
+}
+
+/// Kernels give their memory back.
+#[test]
+fn dropped_kernels_leave_nothing() {
+    let mapped = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = text.split(' ').next().and_then(|n| n.parse::<usize>().ok());
+        pages.unwrap_or(0)
+    };
+    let loops = mse();
+    let make = || drop(Kernel::new(loops.clone(), None, Dtype::F32).unwrap());
+    (0..50).for_each(|_| make());
+    let before = mapped();
+    (0..500).for_each(|_| make());
+    let grown = mapped().saturating_sub(before);
+    assert!(grown < 250, "{grown} pages for 500 kernels");
+}
+
+/// Huber and focal in f32 on x86-64: only vectors, and no calls.
+#[test]
+fn loops_hold_no_calls_and_no_scalar_arithmetic() {
+    let isa = isa::named("x86_64-unknown-linux-gnu").unwrap();
+    for name in ["huber", "focal"] {
+        let [loops, _] = shipped(name);
+        let text = asm(&loops, Dtype::F32, &*isa).unwrap();
+        assert_eq!(text, asm(&loops, Dtype::F32, &*isa).unwrap());
+        let stage = text.split("; stage").nth(1).unwrap();
+        let operations: Vec<&str> = stage
+            .lines()
+            .filter_map(|l| l.strip_prefix("  "))
+            .filter_map(|l| l.split_whitespace().next())
+            .collect();
+        assert!(operations.iter().filter(|o| o.ends_with("ps")).count() > 20);
+        assert!(!operations.iter().any(|o| o.starts_with("call")), "{name}");
+        let arithmetic = [
+            "add", "sub", "mul", "div", "sqrt", "min", "max", "fm", "fnm",
+        ];
+        for o in operations {
+            let plain = o.trim_start_matches('v');
+            let scalar = plain.ends_with("ss") || plain.ends_with("sd");
+            assert!(
+                !(scalar && arithmetic.iter().any(|a| plain.starts_with(a))),
+                "{name}: {o}"
+            );
+        }
+    }
+}
+
+#[test]
+fn text_for_other_machines() {
+    let [loops, _] = shipped("huber");
+    let arm = isa::named("aarch64-unknown-linux-gnu").unwrap();
+    let text = asm(&loops, Dtype::F32, &*arm).unwrap();
+    assert!(text.contains("fsub v") && text.contains(".4s"), "{text}");
+    assert!(clif(&loops, Dtype::F64, &*arm).unwrap().contains("f64x2"));
+    for bad in [
+        "riscv64gc-unknown-linux-gnu",
+        "nonsense",
+        "wasm32-unknown-unknown",
+    ] {
+        assert!(isa::named(bad).is_err());
     }
 }

@@ -437,7 +437,7 @@ pub(super) fn element_type(size: i64) -> Type {
 fn vectors_in_flight(body: &[Stmt]) -> usize {
     match weight(body) {
         0..=75 => 4,
-        61..=200 => 2,
+        76..=200 => 2,
         _ => 1,
     }
 }

@@ -4,6 +4,29 @@
 use losscc::ir::Type;
 use losscc::loops::*;
 
+/// The loops of a spec's text: value and gradients, and the value alone.
+pub fn spec(text: &str) -> [Loops; 2] {
+    use losscc::{compile, lower, modules};
+    let files = |path: &std::path::Path| std::fs::read(path);
+    let modules =
+        modules::load_text("test", text, &files).unwrap_or_else(|f| panic!("{:?}", f.diagnostics));
+    let checked = lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{e:?}"));
+    let program = compile::derive(checked.program).unwrap().program;
+    let all = program.gradients.iter().map(|g| g.input).collect();
+    [all, vec![]].map(|gradients| {
+        let wanted = Wanted {
+            value: true,
+            gradients,
+        };
+        schedule(&program, &wanted).unwrap_or_else(|e| panic!("{e:?}"))
+    })
+}
+
+/// The loops of a shipped spec.
+pub fn shipped(name: &str) -> [Loops; 2] {
+    spec(losscc::shipped::text(name).unwrap())
+}
+
 /// Loops under construction.
 pub struct Make {
     pub loops: Loops,
