@@ -2,7 +2,7 @@
 
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
-use crate::interp::{Bound, evaluate};
+use crate::interp::{Bound, Held, Plan};
 use crate::ir::{Program, TensorId};
 
 /// How a gradient compares with finite differences.
@@ -30,6 +30,44 @@ pub struct Entry {
 /// Relative to the largest entry of the gradient (or 1).
 const TOLERANCE: f64 = 1e-6;
 
+/// Whether the value has a derivative along a random direction through all differentiated inputs.
+///
+/// Where it has none, derivatives along single elements may exist by chance, and be no part of a gradient: sort(x) at
+/// a tie, compared with numbers below and above.
+pub fn smooth(program: &Program, bound: &Bound, rng: &mut fastrand::Rng) -> bool {
+    let differentiated: Vec<bool> = program
+        .inputs
+        .iter()
+        .map(|&i| program.gradients.iter().any(|g| g.input == i))
+        .collect();
+    let slots = bound.inputs.iter().zip(differentiated);
+    let directions: Vec<Vec<f64>> = slots
+        .map(|(a, moves)| match a.reals() {
+            Some(v) if moves => v.iter().map(|_| rng.f64() - 0.5).collect(),
+            _ => vec![],
+        })
+        .collect();
+    let plan = Plan::new(program, &[program.value]);
+    let mut held = Held::Keep(Default::default());
+    let Ok(centre) = value(&plan, bound, &mut held) else {
+        return false;
+    };
+    held = held.used();
+    let mut along = |step: f64| {
+        let mut moved = bound.clone();
+        for (array, direction) in moved.inputs.iter_mut().zip(&directions) {
+            if let Data::Real(v) = &mut array.data {
+                v.iter_mut()
+                    .zip(direction)
+                    .for_each(|(x, d)| *x += d * step);
+            }
+        }
+        value(&plan, &moved, &mut held).unwrap_or(f64::NAN)
+    };
+    derivative(&mut along, 1.0, centre)
+        .is_some_and(|(d, error)| error <= TOLERANCE * d.abs().max(1.0))
+}
+
 /// Compares `gradient`, one number for each element of `input`, with differences of the program's value.
 ///
 /// # Errors
@@ -42,29 +80,30 @@ pub fn compare(
 ) -> Result<Comparison, Diagnostic> {
     let slot = program.inputs.iter().position(|&i| i == input).unwrap_or(0);
     let shape = bound.shapes[slot].clone();
-    let centre = value(program, bound)?;
+    let plan = Plan::new(program, &[program.value]);
+    let mut held = Held::Keep(Default::default());
+    let centre = value(&plan, bound, &mut held)?;
+    held = held.used();
     let scale = gradient
         .iter()
         .filter(|g| g.is_finite())
         .fold(1.0f64, |m, g| m.max(g.abs()));
     let mut out = Comparison::default();
     let mut largest = 0.0;
+    let mut moved = bound.clone();
     for (position, &stated) in gradient.iter().enumerate() {
-        let mut moved = bound.clone();
         let at = bound.inputs[slot].reals().map_or(0.0, |v| v[position]);
         let mut along = |step: f64| {
-            if let Array {
-                data: Data::Real(v),
-                ..
-            } = &mut moved.inputs[slot]
-            {
-                v[position] = at + step;
-            }
-            value(program, &moved).unwrap_or(f64::NAN)
+            put(&mut moved.inputs[slot], position, at + step);
+            value(&plan, &moved, &mut held).unwrap_or(f64::NAN)
         };
-        match derivative(&mut along, at, centre) {
-            Some((difference, error)) if error <= TOLERANCE * scale && stated.is_finite() => {
+        let difference = derivative(&mut along, at, centre);
+        put(&mut moved.inputs[slot], position, at);
+        match difference {
+            Some((difference, error)) if error <= TOLERANCE * scale => {
+                // A gradient that is not finite where the derivative is, is as wrong as can be.
                 let off = (difference - stated).abs();
+                let off = if off.is_nan() { f64::INFINITY } else { off };
                 if off <= TOLERANCE * scale + 3.0 * error {
                     out.agreeing += 1;
                 } else if off > largest {
@@ -75,7 +114,7 @@ pub fn compare(
                         position,
                         at,
                         gradient: stated,
-                        difference,
+                        difference: readable(difference, error),
                     });
                 }
             }
@@ -85,8 +124,22 @@ pub fn compare(
     Ok(out)
 }
 
-fn value(program: &Program, bound: &Bound) -> Result<f64, Diagnostic> {
-    let array = evaluate(program, bound, &[program.value])?.remove(0);
+/// Without the digits that are only rounding.
+fn readable(difference: f64, error: f64) -> f64 {
+    if difference.abs() <= 10.0 * error {
+        return 0.0;
+    }
+    format!("{difference:.8e}").parse().unwrap_or(difference)
+}
+
+fn put(array: &mut Array, position: usize, value: f64) {
+    if let Data::Real(v) = &mut array.data {
+        v[position] = value;
+    }
+}
+
+fn value(plan: &Plan, bound: &Bound, held: &mut Held) -> Result<f64, Diagnostic> {
+    let array = plan.run(bound, held)?.remove(0);
     Ok(array
         .reals()
         .and_then(|v| v.first().copied())

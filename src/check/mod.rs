@@ -1,6 +1,8 @@
 //! `losscc check`: what can be wrong with a loss that its types do not show.
 //!
 //! The gradient is compared with finite differences of the value, both in f64 by the interpreter, on random inputs.
+//! `stop_gradient` is a constant there, as it is for the gradient. The last inputs are full of zeros and ties, where a
+//! gradient is easily NaN; at kinks, where there is no derivative, nothing is compared.
 //! What to draw is read off the program: an int that is an index stays in the range of what it indexes, and where
 //! the value is not finite for normally distributed reals, other distributions are tried (probabilities, positive
 //! numbers, labels).
@@ -29,6 +31,9 @@ pub struct Report {
 /// How many random inputs a check draws.
 const SAMPLES: usize = 6;
 
+/// Inputs full of zeros and ties are rounded to multiples of these.
+const GRIDS: [f64; 3] = [0.5, 1.0, 2.0];
+
 /// Compares every gradient of a derived program with finite differences.
 ///
 /// # Errors
@@ -39,8 +44,14 @@ pub fn check(program: &Program, seed: u64) -> Result<Report, Diagnostic> {
     let mut last_error = None;
     for _ in 0..SAMPLES {
         match sampler.draw() {
-            Ok(bound) => examine(program, &bound, &mut report)?,
+            Ok(bound) => examine(program, &bound, true, &mut report)?,
             Err(e) => last_error = Some(e),
+        }
+    }
+    for grid in GRIDS {
+        if let Some(bound) = sampler.draw_edges(grid) {
+            let smooth = differences::smooth(program, &bound, &mut fastrand::Rng::with_seed(seed));
+            examine(program, &bound, smooth, &mut report)?;
         }
     }
     match last_error {
@@ -49,7 +60,13 @@ pub fn check(program: &Program, seed: u64) -> Result<Report, Diagnostic> {
     }
 }
 
-fn examine(program: &Program, bound: &Bound, report: &mut Report) -> Result<(), Diagnostic> {
+/// Where the value is not smooth, only what is no number is a finding.
+fn examine(
+    program: &Program,
+    bound: &Bound,
+    smooth: bool,
+    report: &mut Report,
+) -> Result<(), Diagnostic> {
     report.samples += 1;
     for gradient in &program.gradients {
         let Some(tensor) = gradient.tensor else {
@@ -74,6 +91,7 @@ fn examine(program: &Program, bound: &Bound, report: &mut Report) -> Result<(), 
         let first = report.findings.is_empty();
         if let Some(worst) = comparison.worst
             && first
+            && (smooth || !worst.gradient.is_finite())
         {
             report
                 .findings

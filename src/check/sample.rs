@@ -3,7 +3,7 @@
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::interp::scalar::Scalar;
-use crate::interp::{Bound, evaluate, extents_for};
+use crate::interp::{Bound, Held, Plan, extents_for};
 use crate::ir::{ExprId, ExtentId, ExtentKind, Node, Op, Program, TensorId, TensorKind, Type};
 use fastrand::Rng;
 
@@ -61,16 +61,36 @@ impl<'a> Sampler<'a> {
     /// # Errors
     /// The last error of the interpreter, if it refused all; or that no value was finite.
     pub fn draw(&mut self) -> Result<Bound, Diagnostic> {
+        self.finite(TRIES, |_| {})
+    }
+
+    /// Inputs with many zeros and ties, all reals multiples of `grid`, at which the value is finite; if they are easy
+    /// to find.
+    pub fn draw_edges(&mut self, grid: f64) -> Option<Bound> {
+        let round = |bound: &mut Bound| {
+            for array in &mut bound.inputs {
+                if let Data::Real(v) = &mut array.data {
+                    v.iter_mut().for_each(|x| *x = (*x / grid).round() * grid + 0.0);
+                }
+            }
+        };
+        self.finite(TRIES / 10, round).ok()
+    }
+
+    fn finite(&mut self, tries: usize, change: impl Fn(&mut Bound)) -> Result<Bound, Diagnostic> {
+        let program = self.program;
+        let plan = Plan::new(program, &[program.value]);
         let mut error = None;
-        for attempt in 0..TRIES {
-            let bound = match self.attempt(attempt) {
+        for attempt in 0..tries {
+            let mut bound = match self.attempt(attempt) {
                 Ok(bound) => bound,
                 Err(e) => {
                     error = Some(e);
                     continue;
                 }
             };
-            match evaluate(self.program, &bound, &[self.program.value]) {
+            change(&mut bound);
+            match plan.run(&bound, &mut Held::Nothing) {
                 Ok(value)
                     if value[0]
                         .reals()
@@ -84,8 +104,8 @@ impl<'a> Sampler<'a> {
         }
         Err(error.unwrap_or_else(|| {
             Diagnostic::warning(format!(
-                "`{}` is finite at none of {TRIES} random inputs",
-                self.program.name
+                "`{}` is finite at none of {tries} random inputs",
+                program.name
             ))
         }))
     }

@@ -39,7 +39,11 @@ fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
     if explain {
         for rewrite in loss.rewrites() {
             let place = rewrite.span.map_or("", |s| spec.sources().text(s));
-            let place = if place.is_empty() { String::new() } else { format!(": {place}") };
+            let place = if place.is_empty() {
+                String::new()
+            } else {
+                format!(": {place}")
+            };
             out.print(&format!("{}: {}{place}\n", spec.name(), rewrite.rule));
         }
     }

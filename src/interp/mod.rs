@@ -14,6 +14,7 @@ use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type};
 pub use bind::{Bound, bind, extents_for, fitted};
+use rustc_hash::FxHashMap;
 use scalar::{Fold, Scalar};
 
 /// No definition may have more elements than this in the interpreter (1 GiB of reals).
@@ -32,11 +33,61 @@ pub fn evaluate(
     bound: &Bound,
     wanted: &[TensorId],
 ) -> Result<Vec<Array>, Diagnostic> {
-    let mut machine = Machine::new(program, bound);
-    for group in groups(program, wanted) {
-        machine.compute_group(&group)?;
+    Plan::new(program, wanted).run(bound, &mut Held::Nothing)
+}
+
+/// What has to be computed for some tensors, in which order; for evaluating them often.
+pub struct Plan<'a> {
+    program: &'a Program,
+    wanted: Vec<TensorId>,
+    groups: Vec<Vec<TensorId>>,
+}
+
+/// What becomes of `stop_gradient(e)`.
+///
+/// For a derivative it is a constant: finite differences keep the values that it had before an input was moved.
+#[derive(Debug, Clone)]
+pub enum Held {
+    /// It is computed.
+    Nothing,
+    /// It is computed, and its value kept here for each node and the values of its free axes.
+    Keep(HeldValues),
+    /// It is what was kept; NaN where nothing was, since nobody knows what it would have been.
+    Use(HeldValues),
+}
+
+type HeldValues = FxHashMap<(ExprId, Vec<i64>), Scalar>;
+
+impl Held {
+    /// From now on what was kept is used.
+    pub fn used(self) -> Held {
+        match self {
+            Held::Keep(values) => Held::Use(values),
+            Held::Nothing | Held::Use(_) => self,
+        }
     }
-    wanted.iter().map(|&t| Ok(machine.array(t))).collect()
+}
+
+impl<'a> Plan<'a> {
+    pub fn new(program: &'a Program, wanted: &[TensorId]) -> Plan<'a> {
+        Plan {
+            program,
+            wanted: wanted.to_vec(),
+            groups: groups(program, wanted),
+        }
+    }
+
+    /// Computes the wanted tensors, in their order.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn run(&self, bound: &Bound, held: &mut Held) -> Result<Vec<Array>, Diagnostic> {
+        let mut machine = Machine::new(self.program, bound, held);
+        for group in &self.groups {
+            machine.compute_group(group)?;
+        }
+        self.wanted.iter().map(|&t| Ok(machine.array(t))).collect()
+    }
 }
 
 /// The definitions that `wanted` need, in dependency order; definitions that need each other are one group.
@@ -61,6 +112,7 @@ pub fn groups(program: &Program, wanted: &[TensorId]) -> Vec<Vec<TensorId>> {
 struct Machine<'a> {
     program: &'a Program,
     bound: &'a Bound,
+    held: &'a mut Held,
     /// The elements of each tensor computed so far; `done` marks them in recurrences.
     arrays: Vec<Option<Vec<Scalar>>>,
     done: Vec<Vec<Mark>>,
@@ -79,7 +131,7 @@ enum Mark {
 }
 
 impl<'a> Machine<'a> {
-    fn new(program: &'a Program, bound: &'a Bound) -> Machine<'a> {
+    fn new(program: &'a Program, bound: &'a Bound, held: &'a mut Held) -> Machine<'a> {
         let mut arrays: Vec<Option<Vec<Scalar>>> = vec![None; program.tensors.len()];
         for (&t, array) in program.inputs.iter().zip(&bound.inputs) {
             arrays[t.index()] = Some(scalars(array));
@@ -87,6 +139,7 @@ impl<'a> Machine<'a> {
         Machine {
             program,
             bound,
+            held,
             arrays,
             done: vec![vec![]; program.tensors.len()],
             axes: vec![(0, 0); program.axes.len()],
@@ -324,6 +377,7 @@ impl<'a> Machine<'a> {
             Node::Op(Op::Or, operands) => Ok(Scalar::Bool(
                 self.eval(operands[0])?.bool() || self.eval(operands[1])?.bool(),
             )),
+            Node::Op(Op::StopGradient, operands) => self.stopped(id, operands[0]),
             Node::Op(op, operands) => {
                 let values = operands
                     .iter()
@@ -342,6 +396,32 @@ impl<'a> Machine<'a> {
                 guard,
                 body,
             } => self.reduce(id, *op, axes, *guard, *body),
+        }
+    }
+
+    fn stopped(&mut self, id: ExprId, operand: ExprId) -> Result<Scalar, Diagnostic> {
+        let free = self.program.free(id).iter();
+        let key = || (id, free.map(|a| self.axes[a.index()].0).collect());
+        match self.held {
+            Held::Nothing => self.eval(operand),
+            Held::Keep(_) => {
+                let key = key();
+                let value = self.eval(operand)?;
+                if let Held::Keep(values) = self.held {
+                    values.insert(key, value);
+                }
+                Ok(value)
+            }
+            Held::Use(values) => {
+                Ok(values
+                    .get(&key())
+                    .copied()
+                    .unwrap_or_else(|| match self.program.ty(id) {
+                        Type::Real => Scalar::Real(f64::NAN),
+                        Type::Int => Scalar::Int(0),
+                        Type::Bool => Scalar::Bool(false),
+                    }))
+            }
         }
     }
 
