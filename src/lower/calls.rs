@@ -196,7 +196,12 @@ impl<'m> Lowerer<'m> {
                     return Err(self.error(
                         Diagnostic::error(format!("`{name}` has no hyperparameter `{}`", n.text))
                             .at(n.span.to(value.span), "built-in functions have none")
-                            .help(format!("axes are named in brackets: `{name}[N](x)`")),
+                            .help(match &*n.text {
+                                "dim" | "dims" | "axes" | "keepdim" | "keepdims" => {
+                                    format!("axes are named in brackets: `{name}[N](x)`")
+                                }
+                                _ => "`=` names a hyperparameter, `==` compares".to_owned(),
+                            }),
                     ));
                 }
             }
