@@ -82,7 +82,8 @@ impl Loss {
 
     /// Value and gradient as a spec in the same language, which compiles to the same numbers.
     pub fn gradient_text(&self) -> String {
-        print::gradient_text(&self.program)
+        let text = print::gradient_text(&self.program);
+        crate::format::format_text(&text).unwrap_or(text)
     }
 
     /// Whether no input has any influence on the value that a derivative could show.

@@ -49,6 +49,15 @@ pub fn format(sources: &Sources, file: FileId) -> Result<String, Vec<Diagnostic>
     }
 }
 
+/// The canonical form of a text.
+///
+/// Errors: those of [`format`].
+pub fn format_text(text: &str) -> Result<String, Vec<Diagnostic>> {
+    let mut sources = Sources::default();
+    let file = sources.add("text", text);
+    format(&sources, file)
+}
+
 /// The formatter would have changed more than spaces.
 fn changed() -> Diagnostic {
     Diagnostic {
