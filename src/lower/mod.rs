@@ -10,6 +10,7 @@
 //! mistakes of all declarations.
 
 mod along;
+mod arguments;
 mod builtins;
 mod calls;
 mod definitions;
@@ -17,9 +18,13 @@ mod examples;
 mod expr;
 mod extents;
 mod finish;
+mod gradients;
 mod lints;
 mod loss;
+mod options;
+mod reads;
 pub mod recurrence;
+mod reductions;
 mod scope;
 mod templates;
 mod uncalled;
