@@ -222,6 +222,36 @@ pub struct Stated {
     pub span: Span,
 }
 
+/// A set of expressions of one program.
+pub struct Visited(Vec<u64>);
+
+impl Visited {
+    pub fn new(program: &Program) -> Visited {
+        Visited(vec![0; program.entries.len() / 64 + 1])
+    }
+
+    /// Adds an expression; whether it was not there yet.
+    pub fn insert(&mut self, id: ExprId) -> bool {
+        let (word, bit) = (id.index() / 64, 1u64 << (id.index() % 64));
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+
+    /// Its members, ascending: operands before readers.
+    pub fn sorted(&self) -> Vec<ExprId> {
+        let mut ids = vec![];
+        for (i, &word) in self.0.iter().enumerate() {
+            let mut rest = word;
+            while rest != 0 {
+                ids.push(ExprId(i as u32 * 64 + rest.trailing_zeros()));
+                rest &= rest - 1;
+            }
+        }
+        ids
+    }
+}
+
 #[derive(Clone)]
 struct Entry {
     node: Node,
@@ -455,16 +485,14 @@ impl Program {
 
     /// Every node that `roots` are made of, operands before their readers, each once.
     pub fn reachable(&self, roots: &[ExprId]) -> Vec<ExprId> {
-        let mut seen = rustc_hash::FxHashSet::default();
+        let mut seen = Visited::new(self);
         let mut stack: Vec<ExprId> = roots.to_vec();
         while let Some(id) = stack.pop() {
             if seen.insert(id) {
                 self.for_children(id, |c| stack.push(c));
             }
         }
-        let mut ids: Vec<ExprId> = seen.into_iter().collect();
-        ids.sort_unstable();
-        ids
+        seen.sorted()
     }
 
     /// The tensors that a definition reads, each once, in ascending order.

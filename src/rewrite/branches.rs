@@ -3,7 +3,7 @@
 
 use super::product::is_closed;
 use super::{Memo, index, live, map_operands, sums};
-use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
+use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type, Visited};
 
 /// How many nodes one body may cost; branches that share much are left as they are beyond it.
 const BUDGET: usize = 4000;
@@ -59,7 +59,7 @@ impl Settle<'_> {
             return root;
         }
         // What is under a branch or a guard has more conditions and is entered on its own.
-        let (mut seen, mut stack) = (rustc_hash::FxHashSet::default(), vec![root]);
+        let (mut seen, mut stack) = (Visited::new(self.program), vec![root]);
         while let Some(e) = stack.pop() {
             if memo.contains_key(&e) || !seen.insert(e) {
                 continue;
@@ -71,8 +71,7 @@ impl Settle<'_> {
                 _ => self.program.for_children(e, |c| stack.push(c)),
             }
         }
-        let mut ids: Vec<ExprId> = seen.into_iter().collect();
-        ids.sort_unstable();
+        let ids = seen.sorted();
         if ids.len() > self.budget {
             return root;
         }
@@ -90,7 +89,7 @@ impl Settle<'_> {
 
     /// Whether a condition could change anything below.
     fn has_choice(&self, root: ExprId) -> bool {
-        let (mut seen, mut stack) = (rustc_hash::FxHashSet::default(), vec![root]);
+        let (mut seen, mut stack) = (Visited::new(self.program), vec![root]);
         while let Some(e) = stack.pop() {
             if !seen.insert(e) {
                 continue;

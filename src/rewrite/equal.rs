@@ -1,7 +1,7 @@
 //! Definitions that are equal up to the names of their axes become one.
 
 use super::{Memo, rebuild_body, recurrent};
-use crate::ir::{AxisId, Body, ExprId, ExtentId, Node, Program, TensorId, Type};
+use crate::ir::{AxisId, Body, ExprId, ExtentId, Node, Program, TensorId, Type, Visited};
 use rustc_hash::FxHashMap;
 
 /// Axes that stand for heads and binders in comparable expressions: one for each extent and level.
@@ -50,15 +50,14 @@ impl Pool {
         map: &FxHashMap<AxisId, ExprId>,
         level: usize,
     ) -> ExprId {
-        let mut seen = rustc_hash::FxHashSet::default();
+        let mut seen = Visited::new(program);
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
             if seen.insert(id) && !matches!(program.node(id), Node::Reduce { .. }) {
                 program.for_children(id, |c| stack.push(c));
             }
         }
-        let mut ids: Vec<ExprId> = seen.into_iter().collect();
-        ids.sort_unstable();
+        let ids = seen.sorted();
         let mut memo = Memo::default();
         for id in ids {
             let new = match program.node(id).clone() {

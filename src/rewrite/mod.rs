@@ -17,7 +17,7 @@ pub mod share;
 pub mod simplify;
 pub mod sums;
 
-use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId};
+use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What each expression became.
@@ -44,16 +44,14 @@ pub fn map_operands(node: &Node, mut f: impl FnMut(ExprId) -> ExprId) -> Node {
 
 /// The nodes under `root` that `memo` does not know yet, operands before readers.
 fn unknown(program: &Program, root: ExprId, memo: &Memo) -> Vec<ExprId> {
-    let mut seen = rustc_hash::FxHashSet::default();
+    let mut seen = Visited::new(program);
     let mut stack = vec![root];
     while let Some(id) = stack.pop() {
         if !memo.contains_key(&id) && seen.insert(id) {
             program.for_children(id, |c| stack.push(c));
         }
     }
-    let mut ids: Vec<ExprId> = seen.into_iter().collect();
-    ids.sort_unstable();
-    ids
+    seen.sorted()
 }
 
 /// Rebuilds `root` from its leaves up. `f` gets the old expression and its node with the operands already replaced, and
@@ -119,15 +117,14 @@ pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> Ex
         return root;
     }
     // Collect what changes, not entering reductions: those have a scope of their own.
-    let mut seen = rustc_hash::FxHashSet::default();
+    let mut seen = Visited::new(program);
     let mut stack = vec![root];
     while let Some(id) = stack.pop() {
         if touched(program, id) && seen.insert(id) && !matches!(program.node(id), Node::Reduce { .. }) {
             program.for_children(id, |c| stack.push(c));
         }
     }
-    let mut ids: Vec<ExprId> = seen.into_iter().collect();
-    ids.sort_unstable();
+    let ids = seen.sorted();
     let mut memo = Memo::default();
     for id in ids {
         let new = match program.node(id) {

@@ -2,7 +2,7 @@
 //! has a name when its derivative needs it, and no reduction stands in a body whose axes it does not have.
 
 use super::{Memo, Substitution, index, map_operands, substitute};
-use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
+use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Names what `tensors` hold; the new definitions are appended to the list.
@@ -114,16 +114,14 @@ impl<'a> Naming<'a> {
 
     /// The nodes of the body, not entering what gets a name.
     fn collect(&self, root: ExprId) -> Vec<ExprId> {
-        let mut seen = FxHashSet::default();
+        let mut seen = Visited::new(self.program);
         let mut stack = vec![root];
         while let Some(id) = stack.pop() {
             if !self.memo.contains_key(&id) && seen.insert(id) && self.stays(id) {
                 self.program.for_children(id, |c| stack.push(c));
             }
         }
-        let mut ids: Vec<ExprId> = seen.into_iter().collect();
-        ids.sort_unstable();
-        ids
+        seen.sorted()
     }
 
     /// Tells the operands of a node under which conditions they are evaluated.

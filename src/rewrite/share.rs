@@ -4,7 +4,7 @@ use super::equal::Pool;
 use super::inline::{op_weight, weight};
 use super::name::always_defined;
 use super::{Memo, Substitution, live, map_operands, recurrent, substitute};
-use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type};
+use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// From this weight on an expression is worth a name.
@@ -138,7 +138,7 @@ impl Sharing {
         memo: &mut Memo,
         own: bool,
     ) -> ExprId {
-        let (mut seen, mut stack) = (FxHashSet::default(), vec![root]);
+        let (mut seen, mut stack) = (Visited::new(program), vec![root]);
         while let Some(e) = stack.pop() {
             if memo.contains_key(&e) && !(own && e == root) || !seen.insert(e) {
                 continue;
@@ -148,8 +148,7 @@ impl Sharing {
                 program.for_children(e, |c| stack.push(c));
             }
         }
-        let mut ids: Vec<ExprId> = seen.into_iter().collect();
-        ids.sort_unstable();
+        let ids = seen.sorted();
         let mut answer = root;
         for e in ids {
             let new = if self.is_chosen(e) && !(own && e == root) {
