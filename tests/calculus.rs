@@ -3,6 +3,7 @@
 
 use losscc::array::Data;
 use losscc::check::{self, Sampler};
+use losscc::grad::hessian;
 use losscc::interp::{Bound, evaluate};
 use losscc::ir::{Program, TensorId, print};
 use losscc::lower::lower;
@@ -90,6 +91,13 @@ fn examine(name: &str, text: &str) -> Result<String, String> {
 }
 
 fn all(programs: impl Iterator<Item = (String, String)>) {
+    each(programs, examine);
+}
+
+fn each(
+    programs: impl Iterator<Item = (String, String)>,
+    examine: impl Fn(&str, &str) -> Result<String, String> + std::panic::RefUnwindSafe,
+) {
     let only = std::env::var("ONLY").ok();
     let mut failures = vec![];
     for (name, text) in programs {
@@ -122,4 +130,62 @@ fn gradients_of_hard_programs_agree_with_differences_and_survive_printing() {
         .collect();
     programs.sort();
     all(programs.into_iter());
+}
+
+/// The Hessian's diagonal, of inputs for which it needs no extra axis, against differences of the gradient.
+fn examine_diagonal(name: &str, text: &str) -> Result<String, String> {
+    let program = derived(name, text)?;
+    let mut report = String::new();
+    for gradient in &program.gradients {
+        let input = program.get(gradient.input).name.clone();
+        let mut second = program.clone();
+        let fail = |p: &Program, e: String| format!("{input}: {e}\n{}", print::gradient_text(p));
+        let Some(diagonal) = hessian::diagonal(&mut second, gradient.input) else { continue };
+        second.gradients.retain(|g| g.input == gradient.input);
+        second.gradients[0].tensor = diagonal.tensor;
+        report += &format!("{input}: {} extra axes, other entries: {}\n", diagonal.extra_axes, diagonal.other_entries);
+        if diagonal.extra_axes > 0 {
+            continue;
+        }
+        losscc::ir::verify::verify(&second).map_err(|e| fail(&second, e))?;
+        report += &print::gradient_text(&second);
+        let mut sampler = Sampler::new(&program, 5);
+        let Ok(bound) = sampler.draw() else { continue };
+        let slot = program.inputs.iter().position(|&i| i == gradient.input).unwrap();
+        let at = |tensor: Option<TensorId>, p: &Program, bound: &Bound| -> Result<Vec<f64>, String> {
+            let Some(t) = tensor else { return Ok(vec![0.0; bound.inputs[slot].len()]) };
+            let array = evaluate(p, bound, &[t]).map_err(|e| e.title)?.remove(0);
+            Ok(array.reals().unwrap_or(&[]).to_vec())
+        };
+        let found = at(diagonal.tensor, &second, &bound).map_err(|e| fail(&second, e))?;
+        for i in 0..found.len() {
+            let along = |h: f64| -> Result<f64, String> {
+                let mut moved = bound.clone();
+                if let Data::Real(v) = &mut moved.inputs[slot].data {
+                    v[i] += h;
+                }
+                Ok(at(gradient.tensor, &program, &moved)?[i])
+            };
+            let difference = |h: f64| -> Result<f64, String> { Ok((along(h)? - along(-h)?) / (2.0 * h)) };
+            let (wide, narrow) = match (difference(2e-4), difference(1e-4)) {
+                (Ok(w), Ok(n)) => (w, n),
+                _ => continue,
+            };
+            let expected = (4.0 * narrow - wide) / 3.0;
+            let scale = found.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
+            // Where the differences do not settle there is a kink.
+            let settled = (narrow - wide).abs() < 1e-4 * scale;
+            if settled && !((found[i] - expected).abs() < 1e-5 * scale) {
+                return Err(fail(&second, format!("at {i}: {} and not {expected}", found[i])));
+            }
+        }
+    }
+    Ok(report)
+}
+
+#[test]
+fn diagonals_of_hessians_agree_with_differences() {
+    // Differences of ciou's gradient see what its `stop_gradient` hides.
+    let programs = shipped::all().iter().filter(|(n, _)| *n != "ciou");
+    each(programs.map(|&(n, t)| (n.to_string(), t.to_string())), examine_diagonal);
 }
