@@ -86,6 +86,8 @@ cross_entropy.case("label_smoothing 1", rows(4, 3), label_smoothing=1.0)
 cross_entropy.case("ignore_index", some_ignored(7, 3, index=1), ignore_index=1)
 cross_entropy.case("one class", rows(3, 1))
 cross_entropy.case("one row", rows(1, 7))
+for classes in (2, 4, 5, 8, 9, 16, 17):  # around the lanes of vector code
+    cross_entropy.case(f"{classes} classes", some_ignored(5, classes), label_smoothing=0.25)
 cross_entropy.case("many classes", lambda r: dict(logits=r.grid(3, 131), target=r.integers(131, 3)))
 cross_entropy.case("many rows", lambda r: dict(logits=r.grid(131, 3), target=r.integers(3, 131)))
 cross_entropy.case(
@@ -239,6 +241,7 @@ hinge.case("one", signed(1))
 hinge.case("matrix", signed(3, 5))
 hinge.case("long", lambda r: dict(score=r.grid(67), y=r.signs(67)))
 hinge.case("kink", dict(score=[1.0, -1.0, 1.0, 0.0], y=[1.0, -1.0, -1.0, 1.0]))
+hinge.case("empty", dict(score=[], y=[]), value=NAN, grad=dict(score=[]))
 hinge.case("extreme", dict(score=[1e30, -1e30, 1e3], y=[1.0, 1.0, -1.0]))
 
 

@@ -76,6 +76,7 @@ def wasserstein_critic(real, fake):
 wasserstein_critic.case("typical", samples(7, 5))
 wasserstein_critic.case("one", samples(1, 1))
 wasserstein_critic.case("long", lambda r: dict(real=r.grid(131), fake=r.grid(67)))
+wasserstein_critic.case("nothing real", dict(real=[], fake=[1.0, 2.0]), grad=dict(real=[], fake=[0.5, 0.5]))
 wasserstein_critic.case("extreme", dict(real=[1e30, -1e30], fake=[1e10, 1.0]))
 
 
@@ -97,6 +98,8 @@ def gradient_penalty(g, weight=10.0):
 gradient_penalty.case("typical", lambda r: dict(g=r.normal(4, 3)), hessian=["g"])
 gradient_penalty.case("weight", lambda r: dict(g=r.normal(4, 3)), weight=0.5)
 gradient_penalty.case("one dimension", lambda r: dict(g=r.normal(5, 1)))
+for dimensions in (2, 4, 5, 8, 9, 16, 17):  # around the lanes of vector code
+    gradient_penalty.case(f"{dimensions} dimensions", lambda r, d=dimensions: dict(g=r.normal(2, d)))
 gradient_penalty.case("many dimensions", lambda r: dict(g=r.grid(3, 67)))
 gradient_penalty.case("row of zeros", dict(g=[[0.0, 0.0], [3.0, 4.0]]))
 gradient_penalty.case("extreme", dict(g=[[3e-25, 4e-25], [3e12, -4e12]]))

@@ -44,6 +44,8 @@ for overlap in (dice, jaccard, tversky):
     overlap.case("typical", images(3, 5), hessian=["logits"])
     overlap.case("smooth", images(3, 5), smooth=0.125)
     overlap.case("one pixel", images(3, 1))
+    for pixels in (2, 4, 7, 8, 9, 15, 16, 17):  # around the lanes of vector code
+        overlap.case(f"{pixels} pixels", images(2, pixels))
     overlap.case("many pixels", images(2, 131))
     overlap.case("soft targets", lambda r: dict(logits=r.normal(2, 7), target=r.uniform(2, 7)))
     overlap.case("empty image", lambda r: dict(logits=r.normal(1, 4), target=[[0.0, 0.0, 0.0, 0.0]]))

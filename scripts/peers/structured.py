@@ -140,6 +140,7 @@ for penalised, second in ((ridge, ["yhat", "w"]), (lasso, [])):
     penalised.case("typical", model(7, 3), hessian=second)
     penalised.case("weight", model(5, 4), weight=0.25)
     penalised.case("one", model(1, 1))
+    penalised.case("no weights", dict(yhat=[1.0, 2.0], w=[], y=[0.5, 2.5]))
     penalised.case("long", model(67, 23))
     penalised.case("weights of 0", dict(yhat=[1.0, 2.0], w=[0.0, -1.0, 0.0], y=[0.5, 2.0]))
 
