@@ -4,6 +4,7 @@ use super::{Lowered, Lowerer, Reported, ordinal};
 use crate::ast::Span;
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, ExprId, ExtentId};
+use crate::suggest;
 use std::sync::Arc;
 
 /// What is known of the extent of a class.
@@ -231,8 +232,16 @@ impl Lowerer<'_> {
         if let Some(span) = span {
             out = out.at(span, "it stands at no position of an input or definition");
         }
-        Err(self.error(out.help(format!(
-            "declare it, `axis {name} = ...` after `where`, or read something at it"
-        ))))
+        let known: Vec<_> = (0..self.p.axes.len())
+            .filter(|&k| self.extents.known(self.p.axes[k].extent).is_some())
+            .map(|k| self.p.axes[k].hint.clone())
+            .collect();
+        out = match suggest::closest(&name, known.iter().map(|n| &**n)) {
+            Some(near) => out.help(format!("did you mean `{near}`?")),
+            None => out.help(format!(
+                "declare it, `axis {name} = ...` after `where`, or read something at it"
+            )),
+        };
+        Err(self.error(out))
     }
 }

@@ -34,7 +34,7 @@ mod walk;
 pub(crate) mod tests;
 
 use crate::ast::{FileId, Span};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Class, Diagnostic};
 use crate::ir::{self, ExprId, Program, TensorId};
 use crate::modules::{ModuleId, Modules};
 pub use examples::{Example, examples};
@@ -157,6 +157,12 @@ impl<'m> Lowerer<'m> {
         let mut seen = FxHashSet::default();
         let key = |d: &Diagnostic| (d.labels.first().map(|(s, _)| *s), d.title.clone());
         self.diagnostics.retain(|d| seen.insert(key(d)));
+        if self.diagnostics.is_empty() {
+            let mut bug =
+                Diagnostic::error("this loss cannot be lowered, and losscc does not know why");
+            bug.class = Class::Bug;
+            self.diagnostics.push(bug);
+        }
         self.diagnostics
             .sort_by_key(|d| d.labels.first().map(|(s, _)| (s.file, s.start)));
         self.diagnostics
@@ -171,6 +177,12 @@ impl<'m> Lowerer<'m> {
                 self.active.iter().rev().take(3).copied().collect();
             if inside {
                 for (f, span) in calls {
+                    // A function that nothing calls is checked by itself.
+                    if matches!(f, FunctionRef::Def(m, k)
+                        if self.modules.get(m).ast.functions[k as usize].name.span == span)
+                    {
+                        continue;
+                    }
                     let name = self.function_name(f);
                     diagnostic = diagnostic.at(span, format!("in this call of `{name}`"));
                 }
