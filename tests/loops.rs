@@ -7,23 +7,20 @@ use losscc::interp::scalar::Scalar;
 use losscc::interp::{Bound, evaluate, extents_for};
 use losscc::ir::{ExtentKind, Program, Type};
 use losscc::loops::{Wanted, interp, print, schedule};
-use losscc::{grad, lower, modules, rewrite};
+use losscc::{compile, lower, modules};
 use std::path::Path;
 
 const SEEDS: u64 = 30;
 
-/// Loads, checks, differentiates and simplifies.
+/// Loads, checks, makes stable and differentiates.
 fn program(name: &str, text: &str) -> Program {
     let files =
         |path: &Path| std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()));
     let modules = modules::load_text(name, text, &files)
         .unwrap_or_else(|f| panic!("{name}: {:?}", f.diagnostics));
     let checked = lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    let mut program = checked.program;
-    grad::differentiate(&mut program);
-    let outputs = program.outputs();
-    rewrite::simplify::simplify(&mut program, &outputs);
-    program
+    let derived = compile::derive(checked.program).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+    derived.program
 }
 
 /// Random inputs; extents are small and 0 now and then.
