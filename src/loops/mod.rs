@@ -13,13 +13,17 @@
 
 mod align;
 mod emit;
+mod extents;
 mod inline;
 pub mod interp;
 mod levels;
 mod normalize;
+mod order;
 mod part;
+mod peel;
 mod pool;
 pub mod print;
+mod products;
 mod schedule;
 mod storage;
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! From a program to loops: the passes in their order.
 
 use super::emit::Emitter;
+use super::extents::extents;
 use super::levels::{self, Orders};
+use super::order::order;
 use super::part::Parts;
 use super::pool::{PartId, Pool};
 use super::*;
-use super::{align, inline, normalize, storage, unroll};
+use super::{align, inline, normalize, peel, products, storage, unroll};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{self, ExprId, Extent, ExtentKind, Program, TensorId, TensorKind};
-use rustc_hash::FxHashMap;
+use crate::ir::{Program, TensorId};
 
 /// What a kernel computes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,8 +134,8 @@ fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
     unroll::unroll(&mut parts);
     inline::substitute_cheap(&mut parts);
     parts.sweep(&|_| true);
-    inline::peel(&mut parts);
-    inline::group_products(&mut parts);
+    peel::peel(&mut parts);
+    products::group_products(&mut parts);
     Ok((parts, extents))
 }
 
@@ -264,200 +265,4 @@ fn frame(
         loops.outputs.push(buffer);
     }
     (loops, outputs)
-}
-
-/// The definitions that the outputs need, producers first.
-fn order(program: &Program) -> Result<Vec<TensorId>, Diagnostic> {
-    #[derive(Clone, Copy, PartialEq)]
-    enum State {
-        New,
-        Open,
-        Done,
-    }
-    let mut state = vec![State::New; program.tensors.len()];
-    let mut out = vec![];
-    for root in program.outputs() {
-        let mut stack = vec![(root, false)];
-        while let Some((t, close)) = stack.pop() {
-            if close {
-                state[t.index()] = State::Done;
-                out.push(t);
-                continue;
-            }
-            if state[t.index()] != State::New || matches!(program.get(t).kind, TensorKind::Input(_))
-            {
-                continue;
-            }
-            state[t.index()] = State::Open;
-            stack.push((t, true));
-            for r in program.reads(t).into_iter().rev() {
-                match state[r.index()] {
-                    State::New => stack.push((r, false)),
-                    State::Open => return Err(recurrence(program, t, r)),
-                    State::Done => {}
-                }
-            }
-        }
-    }
-    Ok(out)
-}
-
-fn recurrence(program: &Program, reader: TensorId, read: TensorId) -> Diagnostic {
-    let tensor = program.get(reader);
-    let place = program
-        .reachable(&program.roots(reader))
-        .into_iter()
-        .find_map(|id| match program.node(id) {
-            ir::Node::Read { tensor, index, .. } if *tensor == read => {
-                let index: Vec<String> = index.iter().map(|&i| index_text(program, i)).collect();
-                Some((index.join(", "), program.span(id)))
-            }
-            _ => None,
-        });
-    let (index, span) = place.unwrap_or_default();
-    let title = format!(
-        "recurrences are not compiled yet: `{}` reads {}[{index}]",
-        tensor.name,
-        program.get(read).name
-    );
-    match span.or(tensor.span) {
-        Some(span) => Diagnostic::error(title).at(span, ""),
-        None => Diagnostic::error(title),
-    }
-}
-
-fn index_text(program: &Program, id: ExprId) -> String {
-    match program.node(id) {
-        ir::Node::Axis(a) => program.axes[a.index()].hint.to_string(),
-        ir::Node::Int(v) => v.to_string(),
-        ir::Node::Size(e) => format!("size({})", program.extents[e.index()].name),
-        ir::Node::Op(op @ (ir::Op::Add | ir::Op::Sub), o) if o.len() == 2 => {
-            format!(
-                "{} {} {}",
-                index_text(program, o[0]),
-                op.name(),
-                index_text(program, o[1])
-            )
-        }
-        ir::Node::Read { tensor, .. } => program.get(*tensor).name.to_string(),
-        _ => "..".to_string(),
-    }
-}
-
-/// The extents of a kernel, and for each extent of the program which of them it is.
-fn extents(program: &Program) -> Result<(Vec<LoopExtent>, Vec<ExtentIndex>), Diagnostic> {
-    let mut e = Extents {
-        program,
-        index: vec![None; program.extents.len()],
-        out: vec![],
-        constants: FxHashMap::default(),
-    };
-    for k in 0..program.extents.len() {
-        e.visit(k, 0)?;
-    }
-    let index = e
-        .index
-        .into_iter()
-        .map(|i| i.unwrap_or(ExtentIndex(0)))
-        .collect();
-    Ok((e.out, index))
-}
-
-struct Extents<'a> {
-    program: &'a Program,
-    index: Vec<Option<ExtentIndex>>,
-    out: Vec<LoopExtent>,
-    constants: FxHashMap<u64, ExtentIndex>,
-}
-
-impl Extents<'_> {
-    fn push(&mut self, k: usize, from: ExtentFrom) -> ExtentIndex {
-        self.out.push(LoopExtent {
-            name: self.program.extents[k].name.to_string(),
-            from,
-        });
-        ExtentIndex(self.out.len() as u32 - 1)
-    }
-
-    fn visit(&mut self, k: usize, depth: usize) -> Result<ExtentIndex, Diagnostic> {
-        if let Some(i) = self.index[k] {
-            return Ok(i);
-        }
-        let Extent { name, kind } = &self.program.extents[k];
-        if depth > self.program.extents.len() {
-            return Err(Diagnostic::error(format!(
-                "the extent of `{name}` depends on itself"
-            )));
-        }
-        let index = match kind {
-            ExtentKind::Constant(n) => self.constant(k, *n),
-            ExtentKind::Input => {
-                let mut positions = vec![];
-                for (b, &input) in self.program.inputs.iter().enumerate() {
-                    for (p, &axis) in self.program.get(input).head.iter().enumerate() {
-                        if self.program.extent_of(axis).index() == k {
-                            positions.push((BufferId(b as u32), p));
-                        }
-                    }
-                }
-                self.push(k, ExtentFrom::Input(positions))
-            }
-            ExtentKind::Declared(e) => match self.expr(*e, depth)? {
-                ExtentExpr::Size(same) => same,
-                ExtentExpr::Int(n) if n >= 0 => self.constant(k, n as u64),
-                expr => self.push(k, ExtentFrom::Expr(expr)),
-            },
-        };
-        self.index[k] = Some(index);
-        Ok(index)
-    }
-
-    fn constant(&mut self, k: usize, n: u64) -> ExtentIndex {
-        if let Some(&i) = self.constants.get(&n) {
-            return i;
-        }
-        let index = self.push(k, ExtentFrom::Constant(n));
-        self.constants.insert(n, index);
-        index
-    }
-
-    fn expr(&mut self, id: ExprId, depth: usize) -> Result<ExtentExpr, Diagnostic> {
-        let program = self.program;
-        Ok(match program.node(id) {
-            ir::Node::Int(v) => ExtentExpr::Int(*v),
-            ir::Node::Param(p) => ExtentExpr::Param(p.0),
-            ir::Node::Size(e) => {
-                let index = self.visit(e.index(), depth + 1)?;
-                match self.out[index.0 as usize].from {
-                    ExtentFrom::Constant(n) => ExtentExpr::Int(n as i64),
-                    ExtentFrom::Input(_) | ExtentFrom::Expr(_) => ExtentExpr::Size(index),
-                }
-            }
-            ir::Node::Op(op, o) => {
-                let operands = o
-                    .iter()
-                    .map(|&o| self.expr(o, depth))
-                    .collect::<Result<Vec<_>, _>>()?;
-                ExtentExpr::Op(*op, operands)
-            }
-            ir::Node::If {
-                condition,
-                then,
-                otherwise,
-            } => ExtentExpr::If(
-                Box::new(self.expr(*condition, depth)?),
-                Box::new(self.expr(*then, depth)?),
-                Box::new(self.expr(*otherwise, depth)?),
-            ),
-            ir::Node::Bool(_)
-            | ir::Node::Real(_)
-            | ir::Node::Axis(_)
-            | ir::Node::Read { .. }
-            | ir::Node::Reduce { .. } => {
-                return Err(Diagnostic::error(
-                    "an extent is made of sizes, int hyperparameters and numbers",
-                ));
-            }
-        })
-    }
 }

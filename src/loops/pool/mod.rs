@@ -1,10 +1,14 @@
 //! The expressions of parts: hash-consed like those of a [`Program`](crate::ir::Program), but without binders, so that
 //! substitution is simultaneous replacement and can capture nothing.
 
+mod known;
+mod weight;
+
 use super::{ExtentIndex, FoldOp};
 use crate::ast::Span;
 use crate::ir::{AxisId, Op, Real, Type};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// An expression. Its operands have smaller ids.
@@ -69,6 +73,8 @@ pub(super) struct Read {
 pub(super) struct Pool {
     entries: Vec<Entry>,
     interned: FxHashMap<Node, Id>,
+    /// Which walk saw each node last, and the number of that walk.
+    marks: RefCell<(u32, Vec<u32>)>,
     no_axes: Arc<[AxisId]>,
     /// Name and extent of each axis. Axes of the program keep their ids.
     pub axes: Vec<(Arc<str>, ExtentIndex)>,
@@ -83,6 +89,7 @@ impl Pool {
         Pool {
             entries: vec![],
             interned: FxHashMap::default(),
+            marks: RefCell::default(),
             no_axes: Arc::new([]),
             axes: vec![],
             extents: vec![],
@@ -238,79 +245,6 @@ impl Pool {
         self.mk(node)
     }
 
-    /// Ints and bools that are known; reals are left to the simplifier.
-    fn fold_op(&mut self, op: Op, operands: &[Id]) -> Option<Id> {
-        let int = |pool: &Pool, k: usize| match operands.get(k).map(|&o| pool.node(o)) {
-            Some(Node::Int(v)) => Some(*v),
-            _ => None,
-        };
-        let known = |pool: &Pool, k: usize| match operands.get(k).map(|&o| pool.node(o)) {
-            Some(Node::Bool(v)) => Some(*v),
-            _ => None,
-        };
-        let (a, b) = (int(self, 0), int(self, 1));
-        let real = |pool: &Pool, k: usize| match operands.get(k).map(|&o| pool.node(o)) {
-            Some(Node::Real(v)) => Some(v.0),
-            _ => None,
-        };
-        let as_bool = |pool: &mut Pool, v: bool| Some(pool.mk(Node::Bool(v)));
-        match (op, real(self, 0), real(self, 1)) {
-            (Op::Add, Some(0.0), _) | (Op::Mul, Some(1.0), _) => return Some(operands[1]),
-            (Op::Add | Op::Sub, _, Some(0.0)) | (Op::Mul | Op::Div, _, Some(1.0)) => {
-                return Some(operands[0]);
-            }
-            (Op::Sub, Some(0.0), None) => return Some(self.op(Op::Neg, &[operands[1]])),
-            _ => {}
-        }
-        match op {
-            Op::Add => match (a, b) {
-                (Some(a), Some(b)) => Some(self.int(a.wrapping_add(b))),
-                (Some(0), None) => Some(operands[1]),
-                (None, Some(0)) => Some(operands[0]),
-                _ => None,
-            },
-            Op::Sub => match (a, b) {
-                (Some(a), Some(b)) => Some(self.int(a.wrapping_sub(b))),
-                (None, Some(0)) => Some(operands[0]),
-                _ => None,
-            },
-            Op::Mul => match (a, b) {
-                (Some(a), Some(b)) => Some(self.int(a.wrapping_mul(b))),
-                (Some(1), None) => Some(operands[1]),
-                (None, Some(1)) => Some(operands[0]),
-                _ => None,
-            },
-            Op::Neg => a.map(|a| self.int(a.wrapping_neg())),
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
-                let (a, b) = (a?, b?);
-                let v = match op {
-                    Op::Eq => a == b,
-                    Op::Ne => a != b,
-                    Op::Lt => a < b,
-                    Op::Le => a <= b,
-                    Op::Gt => a > b,
-                    _ => a >= b,
-                };
-                as_bool(self, v)
-            }
-            Op::And => match (known(self, 0), known(self, 1)) {
-                (Some(false), _) | (_, Some(false)) => as_bool(self, false),
-                (Some(true), _) => Some(operands[1]),
-                (_, Some(true)) => Some(operands[0]),
-                _ => None,
-            },
-            Op::Or => match (known(self, 0), known(self, 1)) {
-                (Some(true), _) | (_, Some(true)) => as_bool(self, true),
-                (Some(false), _) => Some(operands[1]),
-                (_, Some(false)) => Some(operands[0]),
-                _ => None,
-            },
-            Op::Not => known(self, 0).and_then(|v| as_bool(self, !v)),
-            Op::ToReal => a.map(|a| self.real(a as f64)),
-            _ => None,
-        }
-    }
-
     // ---- what a node is
 
     fn type_of(&self, node: &Node) -> Type {
@@ -399,21 +333,20 @@ impl Pool {
 
     /// Every node that `roots` are made of, operands first.
     pub fn reachable(&self, roots: impl IntoIterator<Item = Id>) -> Vec<Id> {
-        let mut seen = FxHashSet::default();
-        let mut stack: Vec<Id> = vec![];
-        for root in roots {
-            if seen.insert(root) {
-                stack.push(root);
-            }
-        }
-        let mut ids = stack.clone();
-        while let Some(id) = stack.pop() {
-            for_children(self.node(id), |c| {
-                if seen.insert(c) {
+        let mut marks = self.marks.borrow_mut();
+        let (mark, stamps) = &mut *marks;
+        *mark += 1;
+        stamps.resize(self.entries.len(), 0);
+        let mut see = |id: Id| std::mem::replace(&mut stamps[id.0 as usize], *mark) != *mark;
+        let mut ids: Vec<Id> = roots.into_iter().filter(|&r| see(r)).collect();
+        let mut next = 0;
+        while next < ids.len() {
+            for_children(self.node(ids[next]), |c| {
+                if see(c) {
                     ids.push(c);
-                    stack.push(c);
                 }
             });
+            next += 1;
         }
         ids.sort_unstable();
         ids
@@ -421,18 +354,20 @@ impl Pool {
 
     /// Rebuilds `root` from its leaves up; `f` gets each node with its operands already rebuilt.
     pub fn rebuild(&mut self, root: Id, f: &mut dyn FnMut(&mut Pool, Node) -> Id) -> Id {
-        let mut memo: FxHashMap<Id, Id> = FxHashMap::default();
-        for id in self.reachable([root]) {
+        let ids = self.reachable([root]);
+        let mut new: Vec<Id> = Vec::with_capacity(ids.len());
+        for &id in &ids {
             let mut node = self.node(id).clone();
-            map_children(&mut node, |c| memo[&c]);
-            let new = f(self, node);
-            if new != id {
+            // Operands are among the smaller ids that are done.
+            map_children(&mut node, |c| ids.binary_search(&c).map_or(c, |k| new[k]));
+            let made = f(self, node);
+            if made != id {
                 let span = self.span(id);
-                self.locate(new, span);
+                self.locate(made, span);
             }
-            memo.insert(id, new);
+            new.push(made);
         }
-        memo[&root]
+        new.last().copied().unwrap_or(root)
     }
 
     /// Replaces axes by ints.
@@ -483,78 +418,6 @@ impl Pool {
             }
         }
         out
-    }
-
-    /// What computing an expression costs, about in cycles of one element; each node once.
-    pub fn weight(&self, root: Id) -> u32 {
-        self.reachable([root])
-            .into_iter()
-            .map(|id| self.own_weight(id))
-            .sum()
-    }
-
-    fn own_weight(&self, id: Id) -> u32 {
-        match self.node(id) {
-            Node::Real(_)
-            | Node::Int(_)
-            | Node::Bool(_)
-            | Node::Axis(_)
-            | Node::Size(_)
-            | Node::Param(_) => 0,
-            Node::Read { default, .. } => u32::from(default.is_some()),
-            Node::If(..) | Node::Finite(_) => 1,
-            Node::Op(op, _) => match op {
-                Op::StopGradient => 0,
-                Op::Add
-                | Op::Sub
-                | Op::Mul
-                | Op::Neg
-                | Op::Abs
-                | Op::Sign
-                | Op::Max
-                | Op::Min
-                | Op::Clamp
-                | Op::Relu
-                | Op::Floor
-                | Op::Ceil
-                | Op::Round
-                | Op::ToReal
-                | Op::ToInt
-                | Op::Eq
-                | Op::Ne
-                | Op::Lt
-                | Op::Le
-                | Op::Gt
-                | Op::Ge
-                | Op::And
-                | Op::Or
-                | Op::Not => 1,
-                Op::Div | Op::Sqrt => 4,
-                Op::IntDiv | Op::Mod => 8,
-                Op::Exp
-                | Op::Expm1
-                | Op::Log
-                | Op::Log1p
-                | Op::Log2
-                | Op::Sin
-                | Op::Cos
-                | Op::Tan
-                | Op::Asin
-                | Op::Acos
-                | Op::Atan
-                | Op::Atan2
-                | Op::Sinh
-                | Op::Cosh
-                | Op::Tanh
-                | Op::Sigmoid
-                | Op::Softplus
-                | Op::Erf
-                | Op::Xlogy
-                | Op::Pow => 16,
-                Op::LogSumExp => 40,
-                Op::Lgamma | Op::Digamma | Op::Polygamma => 64,
-            },
-        }
     }
 }
 

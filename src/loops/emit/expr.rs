@@ -1,0 +1,282 @@
+//! Expressions: values at the outermost place where their operands are known.
+
+use super::*;
+
+impl Emitter<'_> {
+    pub(super) fn remember(&mut self, key: (Id, Option<Id>), value: ValueId) {
+        if self.values.insert(key, value).is_none()
+            && let Some(scope) = self.scopes.last_mut()
+        {
+            scope.keys.push(key);
+        }
+    }
+
+    pub(super) fn define(
+        &mut self,
+        depth: usize,
+        expr: Expr,
+        ty: Type,
+        span: Option<crate::ast::Span>,
+    ) -> ValueId {
+        self.loops.values.push(ValueInfo {
+            ty,
+            span,
+            name: "".into(),
+        });
+        self.depth.push(depth);
+        let value = ValueId(self.loops.values.len() as u32 - 1);
+        self.scopes[depth].block.push(Stmt::Let(value, expr));
+        value
+    }
+
+    /// The value of an expression, evaluated where `condition` holds (if it can fail).
+    pub(super) fn emit(&mut self, id: Id, condition: Option<Id>) -> ValueId {
+        let condition = condition.filter(|_| self.parts.pool.partial(id));
+        if let Some(value) = self.known(id, condition) {
+            return value;
+        }
+        let (depth, expr) =
+            stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.expr(id, condition));
+        if let Some(&value) = self.values.get(&(id, condition)) {
+            return value;
+        }
+        let value = self.define(
+            depth,
+            expr,
+            self.parts.pool.ty(id),
+            self.parts.pool.span(id),
+        );
+        self.values.insert((id, condition), value);
+        self.scopes[depth].keys.push((id, condition));
+        value
+    }
+
+    /// The value of an expression where `condition` holds, if it is at hand: computed under the same or a weaker
+    /// condition.
+    pub(super) fn known(&self, id: Id, condition: Option<Id>) -> Option<ValueId> {
+        let mut weaker = condition;
+        loop {
+            if let Some(&value) = self.values.get(&(id, weaker)) {
+                return Some(value);
+            }
+            weaker = match self.parts.pool.node(weaker?) {
+                Node::Op(Op::And, o) => Some(o[0]),
+                _ => None,
+            };
+        }
+    }
+
+    pub(super) fn deepest(&self, values: &[ValueId]) -> usize {
+        values
+            .iter()
+            .map(|v| self.depth[v.0 as usize])
+            .max()
+            .unwrap_or(0)
+    }
+
+    pub(super) fn expr(&mut self, id: Id, condition: Option<Id>) -> (usize, Expr) {
+        let node = self.parts.pool.node(id).clone();
+        match node {
+            Node::Real(r) => (0, Expr::Real(r.0)),
+            Node::Int(v) => (0, Expr::Int(v)),
+            Node::Bool(v) => (0, Expr::Bool(v)),
+            Node::Size(e) => (0, Expr::Size(e)),
+            Node::Param(p) => (0, Expr::Param(p)),
+            Node::Axis(a) => {
+                let class = self.class_axis.iter().position(|&b| b == a).unwrap_or(0);
+                let depth = self
+                    .scopes
+                    .iter()
+                    .position(|s| s.class == Some(Class(class as u32)));
+                (depth.unwrap_or(0), Expr::Axis(LoopAxisId(class as u32)))
+            }
+            Node::Read {
+                from,
+                index,
+                default,
+            } => self.load(from, &index, default, condition),
+            Node::If(c, a, b) => {
+                let cv = self.emit(c, condition);
+                let not = self.parts.pool.op(Op::Not, &[c]);
+                let a = self.emit_under(a, condition, c);
+                let b = self.emit_under(b, condition, not);
+                (self.deepest(&[cv, a, b]), Expr::Select(cv, a, b))
+            }
+            Node::Op(op @ (Op::And | Op::Or), o) => {
+                let a = self.emit(o[0], condition);
+                let under = if op == Op::And {
+                    o[0]
+                } else {
+                    self.parts.pool.op(Op::Not, &[o[0]])
+                };
+                let b = self.emit_under(o[1], condition, under);
+                (self.deepest(&[a, b]), Expr::Op(op, vec![a, b]))
+            }
+            Node::Op(op @ (Op::IntDiv | Op::Mod), o) => {
+                let (a, b) = (self.emit(o[0], condition), self.emit(o[1], condition));
+                let when = condition.map(|c| self.emit(c, None));
+                let all: Vec<ValueId> = [Some(a), Some(b), when].into_iter().flatten().collect();
+                (self.deepest(&all), Expr::Divide { op, a, b, when })
+            }
+            Node::Op(op, o) => {
+                let operands: Vec<ValueId> = o.iter().map(|&o| self.emit(o, condition)).collect();
+                (self.deepest(&operands), Expr::Op(op, operands))
+            }
+            Node::Finite(x) => {
+                let x = self.emit(x, condition);
+                (self.deepest(&[x]), Expr::Finite(x))
+            }
+        }
+    }
+
+    pub(super) fn emit_under(&mut self, id: Id, condition: Option<Id>, more: Id) -> ValueId {
+        if !self.parts.pool.partial(id) {
+            return self.emit(id, None);
+        }
+        let both = self.parts.pool.and(condition, Some(more));
+        self.emit(id, both)
+    }
+
+    pub(super) fn load(
+        &mut self,
+        from: Source,
+        index: &[Id],
+        default: Option<Id>,
+        condition: Option<Id>,
+    ) -> (usize, Expr) {
+        let shape = self.parts.pool.shape(from).to_vec();
+        let (buffer, positions, ready) = match from {
+            Source::Input(k) => (BufferId(k), (0..index.len()).collect(), 0),
+            Source::Part(p) => {
+                let plan = self.plan_of(p);
+                let positions = match self.parts.part(p).output {
+                    Some(_) => (0..index.len()).collect(),
+                    None => self.layout.storage[p.index()].dims.clone(),
+                };
+                // The values of what is registers only are known already.
+                debug_assert!(
+                    plan.buffer.is_some(),
+                    "{} has no memory",
+                    self.parts.part(p).name
+                );
+                (plan.buffer.unwrap_or(BufferId(0)), positions, self.ready(p))
+            }
+        };
+        let cells = match from {
+            Source::Part(p) => self.parts.part(p).output.as_ref().map(|o| o.cell.clone()),
+            Source::Input(_) => None,
+        };
+        if let Some(d) = default
+            && self.parts.pool.partial(d)
+        {
+            return self.branch(from, index, d, condition);
+        }
+        let checked = default.is_none()
+            && index
+                .iter()
+                .zip(&shape)
+                .any(|(&i, &e)| !self.parts.pool.fits(i, e));
+        let at: Vec<Index> = match cells {
+            Some(cells) => self.cells(&cells, index, condition),
+            None => positions
+                .iter()
+                .map(|&k| self.index(index[k], condition))
+                .collect(),
+        };
+        let or = default.map(|d| self.emit(d, None));
+        let when = condition.filter(|_| checked).map(|c| self.emit(c, None));
+        let mut depth = ready.max(self.deepest(&or.into_iter().chain(when).collect::<Vec<_>>()));
+        for i in &at {
+            depth = depth.max(match i {
+                Index::Axis(a) | Index::Shift(a, _) => self
+                    .scopes
+                    .iter()
+                    .position(|s| s.class == Some(Class(a.0)))
+                    .unwrap_or(0),
+                Index::Const(_) => 0,
+                Index::Value(v) => self.depth[v.0 as usize],
+            });
+        }
+        (
+            depth,
+            Expr::Load {
+                from: buffer,
+                at,
+                when,
+                or,
+                checked,
+            },
+        )
+    }
+
+    /// A read with a default that can fail itself: a branch.
+    pub(super) fn branch(
+        &mut self,
+        from: Source,
+        index: &[Id],
+        default: Id,
+        condition: Option<Id>,
+    ) -> (usize, Expr) {
+        let shape = self.parts.pool.shape(from).to_vec();
+        let pool = &mut self.parts.pool;
+        let mut inside = None;
+        for (&i, extent) in index.iter().zip(shape) {
+            if !pool.fits(i, extent) {
+                let here = super::normalize::in_range(pool, i, extent);
+                inside = pool.and(inside, Some(here));
+            }
+        }
+        let read = pool.read(from, index.into());
+        let inside = inside.unwrap_or_else(|| pool.mk(Node::Bool(true)));
+        let not = pool.op(Op::Not, &[inside]);
+        let c = self.emit(inside, condition);
+        let a = self.emit_under(read, condition, inside);
+        let b = self.emit_under(default, condition, not);
+        (self.deepest(&[c, a, b]), Expr::Select(c, a, b))
+    }
+
+    /// From which depth on all cells of a part that can be read here are written.
+    pub(super) fn ready(&self, id: PartId) -> usize {
+        let path = &self.layout.place(id).path;
+        path.iter()
+            .zip(&self.scopes[1..])
+            .take_while(|(l, s)| s.looped == Some(**l))
+            .count()
+    }
+
+    pub(super) fn index(&mut self, id: Id, condition: Option<Id>) -> Index {
+        let class = |e: &Self, i: Id| match e.parts.pool.node(i) {
+            Node::Axis(a) => e
+                .class_axis
+                .iter()
+                .position(|b| b == a)
+                .map(|k| LoopAxisId(k as u32)),
+            _ => None,
+        };
+        if let Some(axis) = class(self, id) {
+            return Index::Axis(axis);
+        }
+        match self.parts.pool.node(id) {
+            Node::Int(v) => return Index::Const(*v),
+            Node::Op(op @ (Op::Add | Op::Sub), o) => {
+                let (a, b) = (o[0], o[1]);
+                match (
+                    class(self, a),
+                    class(self, b),
+                    self.parts.pool.node(a),
+                    self.parts.pool.node(b),
+                    op,
+                ) {
+                    (Some(axis), _, _, Node::Int(k), Op::Add) => return Index::Shift(axis, *k),
+                    (_, Some(axis), Node::Int(k), _, Op::Add) => return Index::Shift(axis, *k),
+                    (Some(axis), _, _, Node::Int(k), Op::Sub) => {
+                        return Index::Shift(axis, k.wrapping_neg());
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Index::Value(self.emit(id, condition))
+    }
+}

@@ -1,0 +1,77 @@
+//! What expressions cost.
+
+use super::*;
+
+impl Pool {
+    /// What computing an expression costs, about in cycles of one element; each node once.
+    pub fn weight(&self, root: Id) -> u32 {
+        self.reachable([root])
+            .into_iter()
+            .map(|id| self.own_weight(id))
+            .sum()
+    }
+
+    pub(super) fn own_weight(&self, id: Id) -> u32 {
+        match self.node(id) {
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => 0,
+            Node::Read { default, .. } => u32::from(default.is_some()),
+            Node::If(..) | Node::Finite(_) => 1,
+            Node::Op(op, _) => match op {
+                Op::StopGradient => 0,
+                Op::Add
+                | Op::Sub
+                | Op::Mul
+                | Op::Neg
+                | Op::Abs
+                | Op::Sign
+                | Op::Max
+                | Op::Min
+                | Op::Clamp
+                | Op::Relu
+                | Op::Floor
+                | Op::Ceil
+                | Op::Round
+                | Op::ToReal
+                | Op::ToInt
+                | Op::Eq
+                | Op::Ne
+                | Op::Lt
+                | Op::Le
+                | Op::Gt
+                | Op::Ge
+                | Op::And
+                | Op::Or
+                | Op::Not => 1,
+                Op::Div | Op::Sqrt => 4,
+                Op::IntDiv | Op::Mod => 8,
+                Op::Exp
+                | Op::Expm1
+                | Op::Log
+                | Op::Log1p
+                | Op::Log2
+                | Op::Sin
+                | Op::Cos
+                | Op::Tan
+                | Op::Asin
+                | Op::Acos
+                | Op::Atan
+                | Op::Atan2
+                | Op::Sinh
+                | Op::Cosh
+                | Op::Tanh
+                | Op::Sigmoid
+                | Op::Softplus
+                | Op::Erf
+                | Op::Xlogy
+                | Op::Pow => 16,
+                Op::LogSumExp => 40,
+                Op::Lgamma | Op::Digamma | Op::Polygamma => 64,
+            },
+        }
+    }
+}
