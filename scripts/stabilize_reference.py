@@ -116,9 +116,9 @@ def derivative(f, point, name, i):
 CASES = {}
 
 
-def case(file, name, f, inputs, texts, points, given=(), rules=(), tolerance=1e-12, grad_tolerance=1e-9, kinks=False):
-    """inputs: names in order; points: one list of arguments each. kinks: points where the derivative is not checked are
-    those whose one-sided derivatives differ."""
+def case(file, name, f, inputs, texts, points, given=(), rules=(), tolerance=1e-12, grad_tolerance=1e-9, floor=0, kinks=None):
+    """floor: what is smaller is compared as if it were as large. inputs: names in order; points: one list of arguments each. kinks: where the
+    derivative is to be checked, if not everywhere."""
     rows = []
     for p in points:
         raw = dict(zip(inputs, p))
@@ -135,7 +135,8 @@ def case(file, name, f, inputs, texts, points, given=(), rules=(), tolerance=1e-
                 row["grad"] = grads
         rows.append(row)
     CASES.setdefault(file, []).append(
-        dict(name=name, texts=texts, rules=list(rules), tolerance=tolerance, grad_tolerance=grad_tolerance, points=rows)
+        dict(name=name, texts=texts, rules=list(rules), tolerance=tolerance, grad_tolerance=grad_tolerance,
+             floor=floor, points=rows)
     )
 
 
@@ -435,7 +436,7 @@ case("softmax", "info_nce", lambda s, k: -soft([e / mpf("0.5") for e in s])[int(
 case("softmax", "kl of softmaxes", lambda a, b: mpmath.fsum(exp(u) * (u - v) for u, v in zip(soft(a), soft(b))), ["a", "b"], scalar([
     "sum(p * log(p / q))\n  where\n    p[C] = softmax[C](a)\n    q[C] = softmax[C](b)",
     "sum(p * (log(p) - log(q)))\n  where\n    p[C] = exp(a) / sum(exp(a))\n    q[C] = exp(b) / sum(exp(b))",
-], signature="(a: [C], b: [C])"), [[a, b] for a in ROWS[:8] for b in (ROWS[1], ROWS[3], ROWS[6])], tolerance=1e-11)
+], signature="(a: [C], b: [C])"), [[a, b] for a in ROWS[:8] for b in (ROWS[1], ROWS[3], ROWS[6])], tolerance=1e-11, floor=1)
 case("softmax", "exp of log", lambda x: abs(x), ["x"], scalar([
     "exp(log(abs(x)))", "exp(log(x^2) / 2)",
 ]), [[x] for x in [0.5, 3.0, 1e-300, 1e300]])
@@ -459,19 +460,19 @@ case("entropy", "y log q", lambda q, y: xlogy(y, q), ["q", "y"], scalar([
 ], signature="(q: [] | y: [])"), pairs([0.0, 0.25, 1.0, 3.0, "inf"], [0.0, 0.5, 1.0]), given=["y"], rules=["x_log_y"])
 case("entropy", "bernoulli with probabilities", lambda p, y: -(xlogy(y, p) + xlogy(1 - y, 1 - p)), ["p", "y"], scalar([
     "-(y * log(p) + (1 - y) * log(1 - p))", "-y * log(p) - (1 - y) * log(1 - p)", "-(y * log(p) + (1 - y) * log1p(-p))",
-], signature="(p: [] | y: [])"), pairs([0.0, 1e-20, 0.25, 0.5, 1.0], [0.0, 0.5, 1.0]), given=["y"])
+], signature="(p: [] | y: [])"), pairs([0.0, 1e-20, 0.25, 0.5, 1.0], [0.0, 0.5, 1.0]), given=["y"], floor=1)
 case("entropy", "entropy of a softmax", lambda x: mpmath.fsum(-exp(s) * s if s != -INF else mpf(0) for s in soft(x)), ["x"], vector([
     "-sum(p * log(p))\n  where p[C] = softmax[C](x)", "-sum(p * log(p))\n  where p[C] = exp(x) / sum(exp(x))",
     "-sum(xlogy(p, p))\n  where p[C] = softmax[C](x)", "-sum(exp(x) / sum(exp(x)) * log(exp(x) / sum(exp(x))))",
-]), [[r] for r in ROWS + [["-inf", 0.0, 1.0], ["-inf", 800.0, -800.0]]], tolerance=1e-11)
+]), [[r] for r in ROWS + [["-inf", 0.0, 1.0], ["-inf", 800.0, -800.0]]], tolerance=1e-11, floor=1)
 case("entropy", "entropy of a sigmoid", lambda x: sigmoid(x) * softplus(-x) + sigmoid(-x) * softplus(x) if mpmath.isfinite(x) else mpf(0), ["x"], scalar([
     "-(p * log(p) + (1 - p) * log(1 - p))\n  where p = sigmoid(x)",
-]), [[x] for x in NORMAL + [40.0, -40.0, "inf", "-inf"]], tolerance=1e-11)
+]), [[x] for x in NORMAL + [40.0, -40.0, "inf", "-inf"]], tolerance=1e-11, floor=1)
 
 PRODUCT = pairs([2.0, 1e-200, 1e200], [3.0, 1e-200, 1e200])
 case("products", "log of squares", lambda a, b: log(a * a * b * b), ["a", "b"], scalar([
     "log(a^2 * b^2)", "log(a * a * b^2)", "2 * log(abs(a * b))", "log((a * b)^2)", "log(a^2) + log(b^2)", "log(abs(a)^2 * abs(b)^2)",
-], signature="(a: [], b: [])"), PRODUCT + pairs([-2.0, -1e200], [-3.0, 1e-200, -1e200]))
+], signature="(a: [], b: [])"), PRODUCT + pairs([-2.0, -1e200], [-3.0, 1e-200, -1e200]), floor=1)
 case("products", "log of a constant and a square", lambda a: log(2 * mp.pi * a * a), ["a"], scalar([
     "log(2 * pi * a^2)", "2 * log(sqrt(2 * pi * a^2))", "log(2 * pi * v)\n  where v = a^2",
 ], signature="(a: [])"), [[x] for x in [1.0, -2.0, 1e-200, 1e200, "inf"]], tolerance=1e-12)
@@ -533,11 +534,11 @@ case("moments", "variance", var, ["x"], vector([
     "s - m^2\n  where\n    s = mean(x^2)\n    m = mean(x)", "(sum(x^2) - sum(x)^2 / size(C)) / size(C)",
     "(sum(x^2) - size(C) * mean(x)^2) / size(C)", "(2 * mean(x^2) - 2 * mean(x)^2) / 2", "mean[C if C >= 0](x^2) - mean[C if C >= 0](x)^2",
     "sum(x^2) / size(C) - sum(x)^2 / size(C)^2",
-]), [[v] for v in SAMPLES], rules=["mean_of_square_less_square_of_mean"])
+]), [[v] for v in SAMPLES], rules=["mean_of_square_less_square_of_mean"], tolerance=1e-11)
 case("moments", "variance of a guard", lambda x: var(x[1:]), ["x"], vector([
     "mean[C if C >= 1](x^2) - mean[C if C >= 1](x)^2",
     "sum[C if C >= 1](x^2) / count[C](C >= 1) - (sum[C if C >= 1](x) / count[C](C >= 1))^2",
-]), [[v] for v in SAMPLES], rules=["mean_of_square_less_square_of_mean"])
+]), [[v] for v in SAMPLES], rules=["mean_of_square_less_square_of_mean"], tolerance=1e-11)
 case("moments", "covariance", lambda x, y: mean([a * b for a, b in zip(x, y)]) - mean(x) * mean(y), ["x", "y"], scalar([
     "mean(x * y) - mean(x) * mean(y)", "mean(y * x) - mean(y) * mean(x)", "mean[C](x * y) - a * b\n  where\n    a = mean(x)\n    b = mean(y)",
 ], signature="(x: [C], y: [C])"), [[a, b] for a in SAMPLES for b in SAMPLES[:4]], rules=["mean_of_square_less_square_of_mean"], tolerance=1e-11)

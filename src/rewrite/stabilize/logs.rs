@@ -164,32 +164,42 @@ fn log_of_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     if let Some(product) = r.program.unary(argument, Op::Abs) {
         return log_of_magnitude(r, product);
     }
-    let factors = r.factors(argument);
+    let factors = r.deep_factors(argument);
     if factors.literal <= 0.0 {
         return None;
     }
     let mut constant = Factors { literal: factors.literal, ..Factors::one() };
     let mut wide: Vec<(f64, ExprId)> = vec![];
-    let mut powers = 0;
     for (sign, f) in both_sides(&factors) {
         if r.is_given(f) && r.range(f).is_nonnegative() {
             if sign > 0.0 { constant.num.push(f) } else { constant.den.push(f) }
             continue;
         }
-        let (power, base) = even_or_plain_power(r, f);
-        if power != 1.0 {
-            powers += 1;
+        let (power, base) = power_of(r, f);
+        match wide.iter_mut().find(|w| w.1 == base) {
+            Some(w) => w.0 += sign * power,
+            None => wide.push((sign * power, base)),
         }
-        // A root of a negative number is NaN, as its logarithm; so is the logarithm of an odd power that stands alone.
-        let alone = factors.num.len() == 1 && factors.den.is_empty();
-        if !(r.range(base).is_nonnegative() || power == 0.5 || power != 1.0 && sign > 0.0 && alone) {
+    }
+    let alone = wide.len() == 1;
+    let powers = wide.iter().filter(|w| w.0.abs() != 1.0).count();
+    for (power, base) in &mut wide {
+        if *power == 0.0 {
             return None;
         }
-        wide.push((sign * power, base));
+        if *power % 2.0 == 0.0 {
+            *base = magnitude(r, *base);
+        }
+        // A root of a negative number is NaN, as its logarithm; so is the logarithm of an odd power that stands alone.
+        let odd = *power > 0.0 && *power % 2.0 == 1.0;
+        if !(r.range(*base).is_nonnegative() || *power == 0.5 || odd && alone) {
+            return None;
+        }
     }
     // A quotient of two numbers near each other has an exact logarithm; their logarithms' difference has not.
-    let divides = wide.iter().any(|w| w.0 < 0.0) && wide.iter().any(|w| w.0 > 0.0);
-    if wide.is_empty() || divides || powers == 0 && wide.len() < 2 || wide.iter().all(|w| w.0 < 0.0) && powers == 0 {
+    let divides = wide.iter().any(|w| w.0 < 0.0);
+    let multiplies = wide.iter().any(|w| w.0 > 0.0);
+    if wide.is_empty() || divides && multiplies || powers == 0 && (wide.len() < 2 || divides) {
         return None;
     }
     let mut sum: Option<ExprId> = None;
@@ -212,24 +222,24 @@ fn both_sides(f: &Factors) -> Vec<(f64, ExprId)> {
     f.num.iter().map(|&x| (1.0, x)).chain(f.den.iter().map(|&x| (-1.0, x))).collect()
 }
 
-/// `x^n` for a literal n as (n, x), `abs(x)` for an even n; `sqrt(x)` as (1/2, x). Else (1, e).
-fn even_or_plain_power(r: &mut Rewriter, e: ExprId) -> (f64, ExprId) {
+/// `x^n` as (n, x), `sqrt(x)` as (1/2, x); else (1, e).
+fn power_of(r: &Rewriter, e: ExprId) -> (f64, ExprId) {
     if let Some((base, exponent)) = r.program.binary(e, Op::Pow)
         && let Some(n) = r.program.number(exponent)
         && n != 0.0
         && n.is_finite()
     {
-        if n % 2.0 == 0.0 {
-            return (n, r.op(Op::Abs, &[base]));
-        }
-        if n > 0.0 && n % 2.0 == 1.0 || r.range(base).is_nonnegative() {
-            return (n, base);
-        }
+        return (n, base);
     }
-    if let Some(x) = r.program.unary(e, Op::Sqrt) {
-        return (0.5, x);
+    match r.program.unary(e, Op::Sqrt) {
+        Some(x) => (0.5, x),
+        None => (1.0, e),
     }
-    (1.0, e)
+}
+
+/// `abs(x)`, x itself where that is not negative.
+fn magnitude(r: &mut Rewriter, x: ExprId) -> ExprId {
+    if r.range(x).is_nonnegative() { x } else { r.op(Op::Abs, &[x]) }
 }
 
 /// `log(abs(a * b))` is a sum whatever the signs are.
@@ -239,7 +249,7 @@ fn log_of_magnitude(r: &mut Rewriter, product: ExprId) -> Option<ExprId> {
         return None;
     }
     let mut log = |x: ExprId| {
-        let magnitude = r.op(Op::Abs, &[x]);
+        let magnitude = magnitude(r, x);
         r.op(Op::Log, &[magnitude])
     };
     let (a, b) = (log(a), log(b));

@@ -221,8 +221,24 @@ impl<'a> Rewriter<'a> {
         new
     }
 
-    /// Applies rules to `e` until none fires. Its operands are taken as they are.
+    /// Applies rules to `e` until none fires. Its operands are taken as they are, but for signs and literals, which the
+    /// smart constructors move outwards past what rules start from.
     fn improve(&mut self, e: ExprId) -> ExprId {
+        let Node::Op(op, operands) = self.program.node(e) else { return e };
+        match (op, &operands[..]) {
+            (Op::Neg, &[inner]) => {
+                let better = self.improve(inner);
+                return if better == inner { e } else { self.program.neg(better) };
+            }
+            (Op::Mul, &[literal, inner]) if self.program.number(literal).is_some() => {
+                let better = self.improve(inner);
+                if better != inner {
+                    let e = self.program.mul(literal, better);
+                    return self.improve(e);
+                }
+            }
+            _ => {}
+        }
         let Node::Op(op, _) = self.program.node(e) else { return e };
         if rules_of(*op).is_empty() || self.nesting >= NESTING {
             return e;

@@ -90,7 +90,7 @@ fn squares(r: &mut Rewriter, e: ExprId) -> Option<Squares> {
 /// root of the count as well.
 fn root_of_squares(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let inside = radicand(r, e)?;
-    let f = r.factors(inside);
+    let f = r.deep_factors(inside);
     if f.literal <= 0.0 {
         return None;
     }
@@ -151,7 +151,7 @@ fn root_of_square(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     if let Some(x) = r.square_root_of(inside) {
         return Some(r.op(Op::Abs, &[x]));
     }
-    let f = r.factors(inside);
+    let f = r.deep_factors(inside);
     if f.literal <= 0.0 {
         return None;
     }

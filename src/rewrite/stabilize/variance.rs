@@ -110,7 +110,13 @@ fn centred(
 /// The factors of `e`, a square as two equal ones.
 fn squares_apart(r: &mut Rewriter, e: ExprId) -> Factors {
     let f = r.factors(e);
-    let mut out = Factors { literal: f.literal, num: vec![], den: f.den.clone() };
+    let mut out = Factors { literal: f.literal, ..Factors::one() };
+    for d in f.den {
+        match r.program.binary(d, Op::Pow) {
+            Some((base, two)) if r.program.is_number(two, 2.0) => out.den.extend([base, base]),
+            _ => out.den.push(d),
+        }
+    }
     for n in f.num {
         match r.program.binary(n, Op::Pow) {
             Some((base, two)) if r.program.is_number(two, 2.0) => {
