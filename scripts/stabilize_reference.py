@@ -116,8 +116,8 @@ def derivative(f, point, name, i):
 CASES = {}
 
 
-def case(file, name, f, inputs, texts, points, given=(), rules=(), tolerance=1e-12, grad_tolerance=1e-9, floor=0, kinks=None):
-    """floor: what is smaller is compared as if it were as large. inputs: names in order; points: one list of arguments each. kinks: where the
+def case(file, name, f, inputs, texts, points, given=(), rules=(), tolerance=1e-12, grad_tolerance=1e-9, floor=0, grad_floor=None, kinks=None):
+    """floor: what is smaller is compared as if it were as large (grad_floor: for gradients). inputs: names in order; points: one list of arguments each. kinks: where the
     derivative is to be checked, if not everywhere."""
     rows = []
     for p in points:
@@ -136,7 +136,7 @@ def case(file, name, f, inputs, texts, points, given=(), rules=(), tolerance=1e-
         rows.append(row)
     CASES.setdefault(file, []).append(
         dict(name=name, texts=texts, rules=list(rules), tolerance=tolerance, grad_tolerance=grad_tolerance,
-             floor=floor, points=rows)
+             floor=floor, grad_floor=floor if grad_floor is None else grad_floor, points=rows)
     )
 
 
@@ -314,34 +314,34 @@ case("softmax", "logsumexp", lambda x: logsumexp(x), ["x"], vector([
     "log(mean(exp(x))) + log(size(C))", "log(mean(exp(x)) * size(C))", "2 * log(sqrt(sum(exp(x))))",
     "log(sum[C if C >= 0](exp(x)))", "log(sum[C](if C >= 0 then exp(x) else 0))", "log(sum(1 / exp(-x)))",
     "log(sum(exp(x / 2)^2))", "log(sum(exp(x) * exp(1))) - 1", "log(sum(exp(x + 1))) - 1",
-]) + ["def lse(u: [K]) = log(sum[K](exp(u)))\nloss t(x: [C]) = lse(x)"], ALL, rules=["log_of_exp"])
+]) + ["def lse(u: [K]) = log(sum[K](exp(u)))\nloss t(x: [C]) = lse(x)"], ALL, rules=["log_of_exp"], floor=1)
 
 case("softmax", "logsumexp of a guard", lambda x: logsumexp(x[1:]), ["x"], vector([
     "log(sum[C if C >= 1](exp(x)))", "log(sum[C](if C >= 1 then exp(x) else 0))", "log(sum[C if C != 0](exp(x)))",
     "log(mean[C if C >= 1](exp(x))) + log(count[C](C >= 1))",
-]), ALL, rules=["log_of_exp"])
+]), ALL, rules=["log_of_exp"], floor=1)
 
 case("softmax", "logsumexp of nothing", lambda x: -INF, ["x"], vector([
     "log(sum[C if C >= 5](exp(x)))",
-]), [[r] for r in ROWS[:3]], rules=["log_of_exp"])
+]), [[r] for r in ROWS[:3]], rules=["log_of_exp"], floor=1)
 
 case("softmax", "logsumexp with temperature", lambda x: logsumexp([e / mpf("0.5") for e in x]) * mpf("0.5"), ["x"], [
     "loss t(x: [C]; t = 0.5 in (0, inf)) = t * log(sum(exp(x / t)))",
     "loss t(x: [C]; t = 0.5 in (0, inf)) = log(sum[C](exp(x / t))) * t",
     "loss t(x: [C]; t = 0.5 in (0, inf)) = log((sum(exp(x / t)))^t)",
-], [[r] for r in ROWS], rules=["log_of_exp"])
+], [[r] for r in ROWS], rules=["log_of_exp"], floor=1)
 
 case("softmax", "log_mean_exp", lambda x: logsumexp(x) - log(len(x)), ["x"], vector([
     "log(mean(exp(x)))", "log(sum(exp(x)) / size(C))", "log(sum(exp(x) / size(C)))", "-log(size(C) / sum(exp(x)))",
-]), ALL, rules=["log_of_exp"])
+]), ALL, rules=["log_of_exp"], floor=1)
 
 case("softmax", "logsumexp and one", lambda x: softplus(logsumexp(x)), ["x"], vector([
     "log(1 + sum(exp(x)))", "log(sum(exp(x)) + 1)", "log1p(sum(exp(x)))", "log(sum(exp(x)) + exp(0))",
-]), ALL)
+]), ALL, floor=1)
 
 case("softmax", "logsumexp and exp", lambda x, y: logsumexp(x + [y]), ["x", "y"], scalar([
     "log(sum(exp(x)) + exp(y))", "log(exp(y) + sum(exp(x)))", "log(2 * sum(exp(x)) + 2 * exp(y)) - log(2)",
-], signature="(x: [C], y: [])"), [[r, y] for r in ROWS + ODD[:3] for y in [0.0, 800.0, -800.0, "-inf"]], rules=["log_of_exp"])
+], signature="(x: [C], y: [])"), [[r, y] for r in ROWS + ODD[:3] for y in [0.0, 800.0, -800.0, "-inf"]], rules=["log_of_exp"], floor=1)
 
 PAIRS = pairs([0.0, 1.0, -3.5, 40.0, 800.0, -800.0, "inf", "-inf", "nan"], [0.0, 0.5, -40.0, 800.0, -801.0, "-inf"])
 case("softmax", "logaddexp", lambda a, b: logsumexp([a, b]), ["a", "b"], scalar([
@@ -351,7 +351,7 @@ case("softmax", "logaddexp", lambda a, b: logsumexp([a, b]), ["a", "b"], scalar(
 
 case("softmax", "logaddexp of three, scaled", lambda a, b: log(2 * exp(a) + exp(b) / 4 + exp(2 * a)), ["a", "b"], scalar([
     "log(2 * exp(a) + exp(b) / 4 + exp(2 * a))", "log(exp(2 * a) + 0.25 * exp(b) + exp(a) * 2)",
-], signature="(a: [], b: [])"), PAIRS, rules=["log_of_exp"])
+], signature="(a: [], b: [])"), PAIRS, rules=["log_of_exp"], floor=1)
 
 case("softmax", "exp plus constant", lambda x: log(exp(x) + mpf("0.125")), ["x"], scalar([
     "log(exp(x) + 0.125)", "log(0.125 + exp(x))",
@@ -363,11 +363,11 @@ case("softmax", "exp plus nothing", lambda x: x, ["x"], [
 case("softmax", "log of a difference", lambda a, b: log(exp(a) - exp(b)), ["a", "b"], scalar([
     "log(exp(a) - exp(b))", "log(-exp(b) + exp(a))",
 ], signature="(a: [], b: [])"), [[1.0, 0.5], [3.0, -2.0], [800.0, 799.0], [-800.0, -801.0], [0.0, 1.0], [5.0, "-inf"], [700.0, -700.0]],
-    rules=["log_of_exp"])
+    rules=["log_of_exp"], floor=1)
 
 case("softmax", "exp and another term", lambda x, y: log(exp(x) + y), ["x", "y"], scalar([
     "log(exp(x) + y)", "log(y + exp(x))",
-], signature="(x: [], y: [])"), pairs([0.0, 1.0, -3.0, 800.0, -800.0, 300.0, "inf"], [0.0, 2.0, 1e-10, 1e300, -0.5]), rules=["log_of_exp"])
+], signature="(x: [], y: [])"), pairs([0.0, 1.0, -3.0, 800.0, -800.0, 300.0, "inf"], [0.0, 2.0, 1e-10, 1e300, -0.5]), rules=["log_of_exp"], floor=1)
 
 weighted = lambda x, w: log(mpmath.fsum(exp(a) * b if b != 0 or not mpmath.isfinite(a) else mpf(0) for a, b in zip(x, w)))
 WEIGHTS = [[1.0, 1.0, 1.0], [0.5, 2.0, 0.25], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1e-300, 1.0, 1.0], [3.0, -0.25, 0.5], [1.0, 0.0, 2.0]]
@@ -376,14 +376,14 @@ case("softmax", "weighted logsumexp", weighted, ["x", "w"], scalar([
     "log(sum(w * exp(x)))", "log(sum(exp(x) * w))", "log(sum[C](2 * w * exp(x))) - log(2)",
     "log(s)\n  where s = sum(w * exp(x))", "log(sum(w / exp(-x)))", "log(mean(w * exp(x)) * size(C))",
     "log(sum(w * e))\n  where e[C] = exp(x)",
-], signature="(x: [C] | w: [C])"), WPOINTS, given=["w"], rules=["log_of_exp"], tolerance=2e-12)
+], signature="(x: [C] | w: [C])"), WPOINTS, given=["w"], rules=["log_of_exp"], tolerance=2e-12, floor=1)
 case("softmax", "weighted logsumexp, differentiable weights", weighted, ["x", "w"], scalar([
     "log(sum(w * exp(x)))",
-], signature="(x: [C], w: [C])"), [[r, w] for r in ROWS[:4] for w in WEIGHTS[:5]], rules=["log_of_exp"], tolerance=2e-12)
+], signature="(x: [C], w: [C])"), [[r, w] for r in ROWS[:4] for w in WEIGHTS[:5]], rules=["log_of_exp"], tolerance=2e-12, floor=1)
 
 case("softmax", "log of a weight and exp", lambda x, w: log(w) + x, ["x", "w"], scalar([
     "log(w * exp(x))", "log(exp(x) * w)", "log(exp(x) / (1 / w))", "log(w / exp(-x))",
-], signature="(x: [], w: [])"), pairs([0.0, 1.0, 800.0, -800.0], [0.5, 2.0, 1e-10]))
+], signature="(x: [], w: [])"), pairs([0.0, 1.0, 800.0, -800.0], [0.5, 2.0, 1e-10]), floor=1)
 case("softmax", "log of a negative weight", lambda x, w: -INF, ["x", "w"], scalar([
     "log(w * exp(x))", "log(exp(x) * w)",
 ], signature="(x: [], w: [])"), [["-inf", -2.0], ["-inf", 2.0]], rules=["log_of_exp"])
@@ -397,31 +397,31 @@ case("softmax", "log_softmax, gathered", lambda x, k: soft(x)[int(k)], ["x", "k"
     "log(e[k] / sum(e))\n  where e[C] = exp(x)", "log(e[k] / z)\n  where\n    e[C] = exp(x)\n    z = sum(e)",
     "-log(sum(exp(x)) / exp(x[k]))", "x[k] - log(sum(exp(x)))", "log(exp(x[k])) - log(sum(exp(x)))",
     "log(p[k])\n  where\n    m = max(x)\n    e[C] = exp(x - m)\n    p[C] = e / sum(e)",
-]), GATHER[:-3] + GATHER[-3:], given=["k"])
+]), GATHER[:-3] + GATHER[-3:], given=["k"], floor=1)
 case("softmax", "log_softmax of rows", lambda x, k: mpmath.fsum(-soft(r)[int(j)] for r, j in zip(x, k)) / 2, ["x", "k"], scalar([
     "mean[N](-log(exp(x[N, k]) / sum[C](exp(x))))", "-mean[N](log(p[N, k]))\n  where p[N, C] = exp(x) / sum[C](exp(x))",
     "mean[N](-log(p[N, k]))\n  where p[N, C] = softmax[C](x)", "-mean[N](sum[C if C == k](log(p)))\n  where p[N, C] = softmax[C](x)",
     "mean[N](-log(sum[C if C == k](p)))\n  where p[N, C] = exp(x) / sum[C](exp(x))",
     "mean(l)\n  where\n    z[N] = sum[C](exp(x))\n    l[N] = -log(exp(x[N, k]) / z)",
-], signature="(x: [N, C] | k: int[N])"), [[[a, b], [0, 2]] for a, b in zip(ROWS, ROWS[1:])], given=["k"])
+], signature="(x: [N, C] | k: int[N])"), [[[a, b], [0, 2]] for a, b in zip(ROWS, ROWS[1:])], given=["k"], floor=1)
 
 case("softmax", "cross entropy with soft targets", lambda x, q: -mpmath.fsum(a * b for a, b in zip(q, soft(x))), ["x", "q"], scalar([
     "-sum(q * log(exp(x) / sum(exp(x))))", "-sum(q * log(softmax[C](x)))", "-sum(log(p) * q)\n  where p[C] = exp(x) / sum(exp(x))",
     "-sum(xlogy(q, softmax[C](x)))",
-], signature="(x: [C] | q: [C])"), [[r, q] for r in ROWS for q in ([1.0, 0.0, 0.0], [0.25, 0.5, 0.25])], given=["q"])
+], signature="(x: [C] | q: [C])"), [[r, q] for r in ROWS for q in ([1.0, 0.0, 0.0], [0.25, 0.5, 0.25])], given=["q"], floor=1)
 case("softmax", "cross entropy with one-hot targets", lambda x, q: -log(mpmath.fsum(a * exp(b) for a, b in zip(q, soft(x)))), ["x", "q"], scalar([
     "-log(sum(q * softmax[C](x)))", "-log(sum(q * exp(x)) / sum(exp(x)))", "-log(sum(p * q))\n  where p[C] = exp(x) / sum(exp(x))",
-], signature="(x: [C] | q: [C])"), [[r, q] for r in ROWS for q in ([1.0, 0.0, 0.0], [0.25, 0.5, 0.25])], given=["q"], tolerance=2e-12)
+], signature="(x: [C] | q: [C])"), [[r, q] for r in ROWS for q in ([1.0, 0.0, 0.0], [0.25, 0.5, 0.25])], given=["q"], tolerance=2e-12, floor=1)
 
 case("softmax", "softmax", lambda x, k: exp(soft(x)[int(k)]), ["x", "k"], gather([
     "exp(x[k]) / sum(exp(x))", "p[k]\n  where p[C] = exp(x) / sum(exp(x))", "sum[C if C == k](exp(x) / sum(exp(x)))",
     "1 / sum(exp(x)) * exp(x[k])", "e[k] / sum(e)\n  where e[C] = exp(x)", "exp(-log(sum(exp(x)) / exp(x[k])))",
-]), GATHER, given=["k"], tolerance=2e-12)
+]), GATHER, given=["k"], tolerance=2e-12, grad_floor=1)
 masked = lambda x, w, k: w[int(k)] * exp(x[int(k)] - weighted(x, w)) if w[int(k)] != 0 else mpf(0)
 case("softmax", "masked softmax", masked, ["x", "w", "k"], scalar([
     "w[k] * exp(x[k]) / sum(w * exp(x))", "p[k]\n  where p[C] = w * exp(x) / sum[C](w * exp(x))",
 ], signature="(x: [C] | w: [C], k: int[])"), [[r, w, k] for r in ROWS[:7] + [[700.0, -100.0, -50.0], [-400.0, -300.0, 400.0]]
-    for w in ([1.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]) for k in (0, 2)], given=["w", "k"], tolerance=2e-12)
+    for w in ([1.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]) for k in (0, 2)], given=["w", "k"], tolerance=2e-12, grad_floor=1)
 case("softmax", "softmax of two", lambda a, b: sigmoid(a - b), ["a", "b"], scalar([
     "exp(a) / (exp(a) + exp(b))", "1 / (1 + exp(b - a))", "1 - exp(b) / (exp(b) + exp(a))",
 ], signature="(a: [], b: [])"), pairs([0.0, 1.0, 800.0, -800.0], [0.0, 0.5, 801.0, -801.0, "-inf"]), tolerance=2e-12)
@@ -432,7 +432,7 @@ case("softmax", "info_nce", lambda s, k: -soft([e / mpf("0.5") for e in s])[int(
     "loss t(s: [M] | k: int[]; t = 0.5 in (0, inf)) = -log(exp(s[k] / t) / sum(exp(s / t)))",
     "loss t(s: [M] | k: int[]; t = 0.5 in (0, inf)) = -log(exp(s[k] / t) / (exp(s[k] / t) + sum[M if M != k](exp(s / t))))",
     "loss t(s: [M] | k: int[]; t = 0.5 in (0, inf)) = -log(e[k] / sum(e))\n  where e[M] = exp(s / t)",
-], [[r, k] for r in ROWS for k in (0, 2)], given=["k"])
+], [[r, k] for r in ROWS for k in (0, 2)], given=["k"], tolerance=5e-12, floor=1)
 case("softmax", "kl of softmaxes", lambda a, b: mpmath.fsum(exp(u) * (u - v) for u, v in zip(soft(a), soft(b))), ["a", "b"], scalar([
     "sum(p * log(p / q))\n  where\n    p[C] = softmax[C](a)\n    q[C] = softmax[C](b)",
     "sum(p * (log(p) - log(q)))\n  where\n    p[C] = exp(a) / sum(exp(a))\n    q[C] = exp(b) / sum(exp(b))",

@@ -131,7 +131,7 @@ fn compare(case: &Value, text: &str, failures: &mut Vec<String>, fired: &mut BTr
         for (name, exact) in point["grad"].as_object().into_iter().flatten() {
             let exact: Vec<f64> = exact.as_array().into_iter().flatten().map(number).collect();
             let Some((_, actual)) = after.gradients.iter().find(|g| g.0 == *name) else { continue };
-            let scale = exact.iter().fold(floor, |m: f64, x| m.max(x.abs()));
+            let scale = exact.iter().fold(number(&case["grad_floor"]), |m: f64, x| m.max(x.abs()));
             let fits = |(a, e): (&f64, &f64)| e.is_nan() || close(*a, *e, grad_tolerance, scale);
             if !actual.iter().zip(&exact).all(fits) {
                 let naive = before.gradients.iter().find(|g| g.0 == *name).map(|g| g.1.clone());

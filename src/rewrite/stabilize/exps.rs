@@ -1,6 +1,6 @@
 //! Rules on exponentials and their quotients: sigmoid, softmax, tanh.
 
-use super::scaled::Scaled;
+use super::scaled::{HELD, Scaled};
 use super::view::Factors;
 use super::{Rewriter, Rule};
 use crate::ir::{ExprId, Node, Op};
@@ -189,21 +189,27 @@ fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (d, b) = below?;
     let rest = Factors { literal: f.literal, num: without(&f.num, n), den: without(&f.den, d) };
     let rest = rest.times(&a.weight).over(&b.weight);
-    let mut exponent = r.program.sub(a.log, b.log);
+    let mut exponent = r.difference(a.log, b.log);
     // The weights that were beside the exponential: may one of them be 0?
     let weights: Vec<ExprId> = rest.num.iter().copied().filter(|w| !b.weight.den.contains(w)).collect();
     let safe = weights.iter().all(|&w| r.is_given(w) || r.range(w).is_nonzero());
     if !safe && !r.is_element(f.den[d], a.log) {
         return None;
     }
-    if !safe && b.shifted {
-        let most = r.real(80.0);
+    let weight = r.product(&Factors { num: weights, ..Factors::one() });
+    let hold = !safe && b.shifted && r.is_active(weight);
+    if hold {
+        let most = r.real(HELD);
         exponent = r.program.op(Op::Min, &[exponent, most]);
     }
     let exp = r.op(Op::Exp, &[exponent]);
-    let mut product = rest;
-    product.num.push(exp);
-    Some(r.product(&product))
+    let quotient = r.times(&rest, exp);
+    if safe || hold || !b.shifted {
+        return Some(quotient);
+    }
+    let zero = r.real(0.0);
+    let counts = r.program.compare(Op::Ne, weight, zero);
+    Some(r.program.iff(counts, quotient, zero))
 }
 
 impl Rewriter<'_> {

@@ -22,6 +22,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new("log1p_of_exp", &[Op::Log1p], log1p_of_exp),
     // log1p(-sigmoid(x)) is -inf for x above 37; log1p(-exp(x)) is inexact for x near 0.
     Rule::new("log1p_of_less_exp", &[Op::Log1p], log1p_of_less_exp),
+    // log(sum(exp(x - m))) + m with m = max(x) is NaN where all x are -inf; the shift is not needed.
+    Rule::new("logsumexp_of_shifted", &[Op::Add, Op::Sub], logsumexp_of_shifted),
     // log2 of what log has a rule for.
     Rule::new("log2_of_exp", &[Op::Log2], log2_of_exp),
 ];
@@ -223,15 +225,16 @@ fn both_sides(f: &Factors) -> Vec<(f64, ExprId)> {
 }
 
 /// `x^n` as (n, x), `sqrt(x)` as (1/2, x); else (1, e).
-fn power_of(r: &Rewriter, e: ExprId) -> (f64, ExprId) {
-    if let Some((base, exponent)) = r.program.binary(e, Op::Pow)
+fn power_of(r: &mut Rewriter, e: ExprId) -> (f64, ExprId) {
+    let looked = r.look(e);
+    if let Some((base, exponent)) = r.program.binary(looked, Op::Pow)
         && let Some(n) = r.program.number(exponent)
         && n != 0.0
         && n.is_finite()
     {
         return (n, base);
     }
-    match r.program.unary(e, Op::Sqrt) {
+    match r.program.unary(looked, Op::Sqrt) {
         Some(x) => (0.5, x),
         None => (1.0, e),
     }
@@ -324,6 +327,23 @@ fn log1p_of_less_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         return None;
     }
     log1mexp(r, x)
+}
+
+/// `logsumexp[C](x - m) + m` is `logsumexp[C](x)`.
+fn logsumexp_of_shifted(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
+    let terms = r.terms(e, 6);
+    let (at, sign, sum, shifts) = (0..terms.len()).find_map(|i| {
+        let (sum, shifts) = r.unshifted(terms[i].1)?;
+        Some((i, terms[i].0, sum, shifts))
+    })?;
+    let mut rest = terms;
+    rest[at].1 = sum;
+    // Every term taken out of the sum must meet its opposite.
+    for (minus, shift) in shifts {
+        let opposite = rest.iter().position(|&(m, t)| t == shift && m != (minus != sign))?;
+        rest.remove(opposite);
+    }
+    Some(r.sum_of(&rest))
 }
 
 fn log2_of_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {

@@ -23,7 +23,7 @@ mod variance;
 mod view;
 
 use crate::ast::Span;
-use crate::ir::{Body, ExprId, Node, Op, Program, TensorId};
+use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, TensorKind};
 use crate::rewrite::{Memo, map_operands};
 use facts::Facts;
 use rustc_hash::FxHashMap;
@@ -109,7 +109,9 @@ pub fn stabilize(program: &mut Program, phase: Phase) -> Vec<Applied> {
     let tensors: Vec<TensorId> = groups.iter().flatten().copied().collect();
     let mut ranges = Ranges::default();
     let facts = facts::collect(program, &tensors, &mut ranges);
+    let active = active_tensors(program, &groups);
     let mut rewriter = Rewriter::new(program, phase, ranges, facts);
+    rewriter.active = active;
     for group in groups {
         for &t in &group {
             rewriter.definition(t);
@@ -136,6 +138,24 @@ fn definition_groups(program: &Program) -> Vec<Vec<TensorId>> {
         .collect()
 }
 
+/// Which tensors have a derivative: inputs that are differentiated, here or by an inner `grad`, and what reads them.
+fn active_tensors(program: &Program, groups: &[Vec<TensorId>]) -> Vec<bool> {
+    let mut active: Vec<bool> =
+        program.tensors.iter().map(|t| matches!(&t.kind, TensorKind::Input(i) if i.differentiated)).collect();
+    for t in &program.tensors {
+        if let TensorKind::Definition(Body::Grad { wrt, .. }) = t.kind {
+            active[wrt.index()] = true;
+        }
+    }
+    for group in groups {
+        let reads = group.iter().any(|&t| active[t.index()] || program.reads(t).iter().any(|r| active[r.index()]));
+        for t in group {
+            active[t.index()] = reads;
+        }
+    }
+    active
+}
+
 /// The state of one run.
 struct Rewriter<'a> {
     program: &'a mut Program,
@@ -148,6 +168,8 @@ struct Rewriter<'a> {
     facts: Vec<Fact>,
     /// Which definitions may be looked through, by tensor.
     open: Vec<bool>,
+    /// Which tensors have a derivative.
+    active: Vec<bool>,
     looked: FxHashMap<ExprId, ExprId>,
     scaled: FxHashMap<ExprId, Option<Scaled>>,
     improved: FxHashMap<ExprId, ExprId>,
@@ -169,6 +191,7 @@ impl<'a> Rewriter<'a> {
             all_facts,
             facts: vec![],
             open,
+            active: vec![],
             looked: FxHashMap::default(),
             scaled: FxHashMap::default(),
             improved: FxHashMap::default(),
@@ -280,6 +303,14 @@ impl<'a> Rewriter<'a> {
             }
         }
         None
+    }
+
+    /// Whether `e` has a derivative with respect to anything.
+    fn is_active(&self, e: ExprId) -> bool {
+        self.program.reachable(&[e]).into_iter().any(|n| match self.program.node(n) {
+            Node::Read { tensor, .. } => self.active.get(tensor.index()).is_none_or(|&a| a),
+            _ => false,
+        })
     }
 
     /// The range of `e` where it is evaluated.

@@ -32,7 +32,7 @@ pub struct Scaled {
 
 /// Exponents are held below this where a zero weight makes them meaningless: `0 * exp(80)` is 0 in f32 as well, `0 *
 /// exp(1000)` is NaN.
-const HELD: f64 = 80.0;
+pub(super) const HELD: f64 = 80.0;
 
 const DEPTH: u32 = 6;
 
@@ -251,9 +251,11 @@ impl Rewriter<'_> {
         };
         let largest = self.reduce(ReduceOp::Max, axes, Some(among), s.log);
         let shift = self.held_finite(largest);
-        let exponent = self.shifted_exponent(s.log, shift, true);
+        // Elements without weight are left out, unless the weight has a derivative there.
+        let active = self.is_active(weight);
+        let exponent = self.shifted_exponent(s.log, shift, active);
         let weighted = self.program.mul(weight, exponent);
-        let sum = self.reduce(ReduceOp::Sum, axes, guard, weighted);
+        let sum = self.reduce(ReduceOp::Sum, axes, if active { guard } else { Some(among) }, weighted);
         let weight = Factors { num: vec![sum], ..Factors::one() };
         Some(Scaled { weight, log: shift, growth: s.growth, finite: true, shifted: true })
     }
@@ -362,34 +364,39 @@ impl Rewriter<'_> {
     fn shifted_sum(&mut self, terms: &[Term], parts: &[Part]) -> Option<Scaled> {
         let zero = self.real(0.0);
         let mut exponents = vec![];
-        let mut holds = vec![];
+        let mut conditions = vec![];
         for part in parts {
             let Some(s) = &part.scaled else {
-                holds.push(false);
+                conditions.push(None);
                 if !exponents.contains(&zero) {
                     exponents.push(zero);
                 }
                 continue;
             };
             let weight = self.product(&s.weight);
-            let nonzero = self.range(weight).is_nonzero();
-            holds.push(!nonzero);
-            exponents.push(if nonzero {
-                s.log
-            } else {
-                let counts = self.program.compare(Op::Ne, weight, zero);
-                let nothing = self.real(f64::NEG_INFINITY);
-                self.program.iff(counts, s.log, nothing)
-            });
+            if self.range(weight).is_nonzero() {
+                conditions.push(None);
+                exponents.push(s.log);
+                continue;
+            }
+            let counts = self.program.compare(Op::Ne, weight, zero);
+            let nothing = self.real(f64::NEG_INFINITY);
+            conditions.push(Some((counts, self.is_active(weight))));
+            exponents.push(self.program.iff(counts, s.log, nothing));
         }
         let largest = self.program.op(Op::Max, &exponents);
         let shift = self.held_finite(largest);
         let mut sum: Option<ExprId> = None;
-        for ((part, &(minus, term)), hold) in parts.iter().zip(terms).zip(holds) {
+        for ((part, &(minus, term)), condition) in parts.iter().zip(terms).zip(conditions) {
             let value = match &part.scaled {
                 Some(s) => {
+                    let hold = condition.is_some_and(|(_, active)| active);
                     let exponent = self.shifted_exponent(s.log, shift, hold);
-                    self.times(&s.weight.clone(), exponent)
+                    let value = self.times(&s.weight.clone(), exponent);
+                    match condition {
+                        Some((counts, false)) => self.program.iff(counts, value, zero),
+                        _ => value,
+                    }
                 }
                 None => {
                     let scale = self.shifted_exponent(zero, shift, false);

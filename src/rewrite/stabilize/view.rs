@@ -314,6 +314,66 @@ impl Rewriter<'_> {
         self.times(&Factors { literal, ..Factors::one() }, e)
     }
 
+    /// A sum of terms, in order.
+    pub(super) fn sum_of(&mut self, terms: &[Term]) -> ExprId {
+        let p = &mut *self.program;
+        let mut sum: Option<ExprId> = None;
+        for &(minus, t) in terms {
+            sum = Some(match sum {
+                Some(s) if minus => p.sub(s, t),
+                Some(s) => p.add(s, t),
+                None if minus => p.neg(t),
+                None => t,
+            });
+        }
+        match sum {
+            Some(s) => s,
+            None => p.real(0.0),
+        }
+    }
+
+    /// `a - b`, without the terms that both have.
+    pub(super) fn difference(&mut self, a: ExprId, b: ExprId) -> ExprId {
+        let mut left = self.terms(a, 6);
+        let mut right = self.terms(b, 6);
+        if let [(false, sum)] = right[..]
+            && let Some((sum, shifts)) = self.unshifted(sum)
+            && shifts.iter().all(|s| left.contains(s))
+        {
+            right = vec![(false, sum)];
+            right.extend(shifts);
+        }
+        let before = right.len();
+        right.retain(|t| match left.iter().position(|l| l == t) {
+            Some(at) => {
+                left.remove(at);
+                false
+            }
+            None => true,
+        });
+        if right.len() == before || left.is_empty() {
+            return self.program.sub(a, b);
+        }
+        left.extend(right.into_iter().map(|(minus, t)| (!minus, t)));
+        self.sum_of(&left)
+    }
+
+    /// `logsumexp[C](x - m)` as `logsumexp[C](x)` and the terms that do not depend on C (here minus m).
+    pub(super) fn unshifted(&mut self, e: ExprId) -> Option<(ExprId, Vec<Term>)> {
+        let e = self.look(e);
+        let Node::Reduce { op: ReduceOp::LogSumExp, axes, guard, body } = self.program.node(e).clone() else {
+            return None;
+        };
+        let terms = self.terms(body, 6);
+        let (inside, outside): (Vec<Term>, Vec<Term>) =
+            terms.into_iter().partition(|t| axes.iter().any(|&a| self.program.is_free(a, t.1)));
+        if outside.is_empty() || inside.is_empty() {
+            return None;
+        }
+        let body = self.sum_of(&inside);
+        Some((self.reduce(ReduceOp::LogSumExp, &axes, guard, body), outside))
+    }
+
     /// `op[axes if guard](body)` with axes of its own.
     pub(super) fn reduce(&mut self, op: ReduceOp, axes: &[AxisId], guard: Option<ExprId>, body: ExprId) -> ExprId {
         let e = self.program.reduce(op, axes, guard, body);
