@@ -214,6 +214,12 @@ case("logistic", "margin", lambda x, y: softplus(-y * x / mpf("0.25")), ["x", "y
     "loss t(x: [] | y: []; t = 0.25 in (0, inf)) = -log(sigmoid(m))\n  where m = y * x / t",
 ], pairs(NORMAL + LARGE, [1.0, -1.0]), given=["y"])
 
+case("logistic", "branches", lambda x, y: -(softplus(-x) if y == 1 else softplus(x) if y == 0 else -log(y)), ["x", "y"], scalar([
+    "if y == 1 then log(sigmoid(x)) else if y == 0 then log(1 - sigmoid(x)) else log(y)",
+    "log(if y == 1 then p else if y == 0 then 1 - p else y)\n  where p = sigmoid(x)",
+    "log(q)\n  where\n    p = 1 / (1 + exp(-x))\n    q = if y == 1 then p else if y == 0 then 1 - p else y",
+], signature="(x: [] | y: [])"), pairs(NORMAL + LARGE, Y), given=["y"])
+
 focal = lambda x: sigmoid(-x) ** 2 * softplus(-x)
 case("logistic", "focal", focal, ["x"], scalar([
     "-(1 - p)^2 * log(p)\n  where p = sigmoid(x)", "-log(p) * (1 - p) * (1 - p)\n  where p = 1 / (1 + exp(-x))",
@@ -255,6 +261,10 @@ case("cancel", "expm1", lambda x: mpmath.expm1(x) if x != -INF else mpf(-1), ["x
 case("cancel", "log1p", lambda x: log(1 + x), ["x"], scalar([
     "log(1 + x)", "log(x + 1)", "log(1 - (-x))", "log(s)\n  where s = 1 + x", "0.5 * log((1 + x)^2)",
 ]), [[x] for x in [0.0, 0.5, -0.5, 3.25, 30.0, 1e-300, -1e-300, 1e-20, -1e-20, 1e-8, 1e-3, 1e300, "inf", "nan"]])
+
+case("cancel", "expm1 plus one", lambda x: exp(x), ["x"], scalar([
+    "expm1(x) + 1", "(2 + 2 * expm1(x)) / 2", "sigmoid(x) * exp(-x) * exp(x) / (1 - sigmoid(x))",
+]), [[x] for x in NORMAL + [100.0, -100.0]])
 
 case("cancel", "one_less_cos", lambda x: 1 - mpmath.cos(x), ["x"], scalar([
     "1 - cos(x)", "-(cos(x) - 1)", "(2 - 2 * cos(x)) / 2",
@@ -320,6 +330,15 @@ case("softmax", "logsumexp of a guard", lambda x: logsumexp(x[1:]), ["x"], vecto
     "log(sum[C if C >= 1](exp(x)))", "log(sum[C](if C >= 1 then exp(x) else 0))", "log(sum[C if C != 0](exp(x)))",
     "log(mean[C if C >= 1](exp(x))) + log(count[C](C >= 1))",
 ]), ALL, rules=["log_of_exp"], floor=1)
+
+case("softmax", "log2 of a sum", lambda x: logsumexp(x) / log(2), ["x"], vector([
+    "log2(sum(exp(x)))", "-log2(1 / sum(exp(x)))",
+]), [[r] for r in ROWS], rules=["log2_of_exp"], floor=1)
+
+case("softmax", "shifted by hand", lambda x: logsumexp(x), ["x"], vector([
+    "log(sum(exp(x - m))) + m\n  where m = max(x)", "m + log(sum(exp(x - m)))\n  where m = max(x)",
+    "max(x) - log(1 / sum(exp(x - max(x))))", "c + log(sum(exp(x - c)))\n  where c = 3 * x[0]",
+]), [[r] for r in ROWS + ODD[:2]], floor=1)
 
 case("softmax", "logsumexp of nothing", lambda x: -INF, ["x"], vector([
     "log(sum[C if C >= 5](exp(x)))",
@@ -449,8 +468,7 @@ case("entropy", "x log x", lambda x: xlogx(x), ["x"], scalar([
     "x * log(x)", "log(x) * x", "2 * x * log(x) / 2", "x * l\n  where l = log(x)", "-x * log(x) * -1",
 ]), [[x] for x in P + [3.0, "inf", "nan"]], rules=["x_log_y"], kinks=inside("x"))
 case("entropy", "p log(p / q)", lambda p, q: mpf(0) if p == 0 else p * log(p / q), ["p", "q"], scalar([
-    "p * log(p / q)", "log(p / q) * p", "-p * log(q / p) * 1" if False else "2 * p * log(p / q) / 2",
-    "p * r\n  where r = log(p / q)",
+    "p * log(p / q)", "log(p / q) * p", "2 * p * log(p / q) / 2", "p * r\n  where r = log(p / q)",
 ], signature="(p: [], q: [])"), pairs(P, P[1:]) + [[0.0, 0.0], [0.0, "inf"]], rules=["x_log_y"], kinks=inside("p", "q"))
 case("entropy", "p (log p - log q)", lambda p, q: mpf(0) if p == 0 else p * log(p / q), ["p", "q"], scalar([
     "p * (log(p) - log(q))", "(log(p) - log(q)) * p", "-(log(q) - log(p)) * p",
@@ -518,7 +536,7 @@ case("norms", "norm of rows and columns", lambda x: norm(flat(x)), ["x"], scalar
     "sqrt(sum[N, C](x^2))", "sqrt(sum[N](sum[C](x^2)))", "sqrt(sum[N](r))\n  where r[N] = sum[C](x^2)",
 ], signature="(x: [N, C])"), [[[[3.0, 4.0], [0.0, 12.0]]], [[[3e200, 4e200], [0.0, 0.0]]]])
 case("norms", "root of square", lambda x: abs(x), ["x"], scalar([
-    "sqrt(x^2)", "sqrt(x * x)", "(x^2)^0.5", "sqrt(4 * x^2) / 2", "sqrt(abs(x)^2)", "sqrt(x^4 / x^2)" if False else "sqrt((2 * x)^2) / 2",
+    "sqrt(x^2)", "sqrt(x * x)", "(x^2)^0.5", "sqrt(4 * x^2) / 2", "sqrt(abs(x)^2)", "sqrt((2 * x)^2) / 2",
 ]), [[x] for x in [1.0, -2.0, 1e-200, -1e200, "inf", "-inf", "nan"]], rules=["root_of_square"])
 case("norms", "hypot", lambda a, b: sqrt(a * a + b * b), ["a", "b"], scalar([
     "sqrt(a^2 + b^2)", "sqrt(b * b + a^2)", "(a^2 + b^2)^0.5", "sqrt(s)\n  where s = a^2 + b^2",

@@ -12,6 +12,7 @@ use losscc::rewrite::simplify::simplify;
 use losscc::rewrite::stabilize::{Applied, Phase, rule_names, stabilize};
 use losscc::{grad, lower};
 use serde_json::Value;
+use losscc::check::Sampler;
 use std::collections::BTreeSet;
 
 fn lowered(text: &str) -> Program {
@@ -101,10 +102,9 @@ fn close(actual: f64, exact: f64, tolerance: f64, scale: f64) -> bool {
 }
 
 /// What is wrong, a line each.
-fn compare(case: &Value, text: &str, failures: &mut Vec<String>, fired: &mut BTreeSet<&'static str>) {
+fn compare(case: &Value, text: &str, failures: &mut Vec<String>) {
     let (naive, _) = derived(text, false);
     let (stable, applied) = derived(text, true);
-    fired.extend(applied.iter().map(|a| a.rule));
     let has = |rule: &str| applied.iter().any(|a| a.rule == rule);
     for rule in case["rules"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !has(rule) {
@@ -148,14 +148,21 @@ fn compare(case: &Value, text: &str, failures: &mut Vec<String>, fired: &mut BTr
     }
 }
 
-fn check(file: &str) {
+fn cases(file: &str) -> Vec<Value> {
     let path = format!("{}/tests/stabilize/{file}.json", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let cases: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"));
-    let (mut failures, mut fired, mut count) = (vec![], BTreeSet::new(), 0);
-    for case in cases.as_array().into_iter().flatten() {
-        for text in case["texts"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            compare(case, text, &mut failures, &mut fired);
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn texts(case: &Value) -> impl Iterator<Item = &str> {
+    case["texts"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn check(file: &str) {
+    let (mut failures, mut count) = (vec![], 0);
+    for case in cases(file) {
+        for text in texts(&case) {
+            compare(&case, text, &mut failures);
             count += 1;
         }
     }
@@ -164,7 +171,225 @@ fn check(file: &str) {
 }
 
 macro_rules! files {
-    ($($name:ident)*) => { $(#[test] fn $name() { check(stringify!($name)); })* };
+    ($($name:ident)*) => {
+        $(#[test] fn $name() { check(stringify!($name)); })*
+        const FILES: &[&str] = &[$(stringify!($name)),*];
+    };
 }
 
 files!(logistic hyperbolic cancel softmax entropy products norms moments);
+
+/// Every rule is used by some case: none is dead.
+#[test]
+fn every_rule_fires() {
+    let mut fired = BTreeSet::new();
+    for file in FILES {
+        for case in cases(file) {
+            for text in texts(&case) {
+                fired.extend(derived(text, true).1.iter().map(|a| a.rule));
+            }
+        }
+    }
+    // The derivative of log(cosh(x)) on one way, and no other text.
+    let idle: Vec<&str> = rule_names().filter(|r| !fired.contains(r)).collect();
+    assert!(idle.is_empty(), "never used: {idle:?}");
+}
+
+/// Numbers where IEEE arithmetic is exact or has a rule of its own: the naive value is right there unless it is NaN.
+const SPECIAL: [f64; 7] = [0.0, -0.0, 1.0, -1.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN];
+
+/// The inputs of a point with every number replaced, the k-th by the digit k of `n` in base 7.
+fn special(v: &Value, n: &mut usize, ints: bool) -> Value {
+    match v {
+        Value::Array(rows) => rows.iter().map(|r| special(r, n, ints)).collect(),
+        _ if ints => v.clone(),
+        _ => {
+            let x = SPECIAL[*n % SPECIAL.len()];
+            *n /= SPECIAL.len();
+            Value::String(x.to_string())
+        }
+    }
+}
+
+#[test]
+fn right_values_at_infinities_and_zeros_stay() {
+    let mut failures = vec![];
+    for file in FILES {
+        for case in cases(file) {
+            let Some(inputs) = case["points"][0]["inputs"].as_object() else { continue };
+            for text in texts(&case) {
+                let (naive, _) = derived(text, false);
+                let (stable, _) = derived(text, true);
+                // All combinations of two numbers, and some of more.
+                for n in 0..147 {
+                    let mut n = n * if n < 49 { 1 } else { 59 };
+                    let point = inputs.iter().map(|(k, v)| (k.clone(), special(v, &mut n, k == "k"))).collect();
+                    let point = Value::Object(point);
+                    let (before, after) = (run(&naive, &point).value, run(&stable, &point).value);
+                    if !before.is_nan() && !close(after, before, 1e-12, before.abs().max(1.0)) {
+                        failures.push(format!("{text}\n  {point}: {after} instead of {before}"));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} fail\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+/// The definitions, before and after the rewrites, with what fired.
+fn rewritten(text: &str) -> (String, String, Vec<Applied>) {
+    let mut program = lowered(text);
+    simplified(&mut program);
+    let before = losscc::ir::print::dump(&program);
+    let applied = stabilize(&mut program, Phase::Before);
+    (before, losscc::ir::print::dump(&program), applied)
+}
+
+/// Outside of a rule's condition nothing happens.
+#[test]
+fn what_no_rule_is_sound_for_stays() {
+    let texts = [
+        // The signs of the factors are not known: two negative ones have a logarithm.
+        "loss t(a: [], b: []) = log(a * b)",
+        "loss t(x: [N]) = log(prod(x))",
+        "loss t(a: [], b: []) = log(a^3 * b)",
+        "loss t(a: [], b: []) = log(a * b * sqrt(b))",
+        // A quotient near 1 has an exact logarithm.
+        "loss t(a: [], b: []) = log(abs(a) / abs(b))",
+        "loss t(a: []) = log(a)",
+        "loss t(a: []) = log(2 * a)",
+        // c may be negative: then it is the sum that cancels in the rewritten form.
+        "loss t(x: []; c = 1.0) = sqrt(x^2 + c^2) - c",
+        "loss t(x: []; c = 1.0 in [-1, 1]) = sqrt(x^2 + c^2) - c",
+        "loss t(x: [], c: []) = sqrt(x^3 + c^2) - c",
+        "loss t(x: []) = sqrt(x^2 + 4) + 2",
+        "loss t(x: []) = sqrt(x^2 + 4) - 3",
+        "loss t(x: []; c = 1.0 in (0, inf), d = 2.0 in (0, inf)) = sqrt(x^2 + c^2) - d",
+        // 1 + a is rounded before b is subtracted; a - b first would be rounded elsewhere.
+        "loss t(a: [], b: []) = log(1 + a - b)",
+        "loss t(a: []) = log(2 + a)",
+        "loss t(a: [], b: []) = exp(a) - b",
+        "loss t(a: [], b: []) = exp(a) - exp(b)",
+        "loss t(a: []) = exp(a) + 1",
+        "loss t(a: []) = exp(a) - 2",
+        // A weight that may be 0 must not meet an exponential that overflows only now.
+        "loss t(a: [], b: [], w: []) = w * exp(a) / exp(b)",
+        "loss t(a: [], b: [], w: []) = w * exp(a) * exp(b)",
+        // NaN for negative x, which the simplified form is not.
+        "loss t(x: []) = exp(log(x))",
+        // With the constant the logarithm is bounded; nothing overflows.
+        "loss t(x: []) = log(sigmoid(x) + 1e-8)",
+        "loss t(x: [C] | y: [C]) = -sum(y * log(clamp(softmax[C](x), 1e-7, 1)))",
+        "loss t(x: [C]) = log(sum(sigmoid(x)))",
+        // Not the same elements, or not the same guard, or not a square.
+        "loss t(x: [N]) = mean(x^2) - mean[N if N > 0](x)^2",
+        "loss t(x: [N], y: [N]) = mean(x^2) - mean(y)^2",
+        "loss t(x: [N], y: [N]) = mean(x * y) - mean(x)^2",
+        "loss t(x: [N]) = mean(x^2) - sum(x)^2",
+        "loss t(x: [N]) = mean(x^2) + mean(x)^2",
+        "loss t(x: [N]) = mean(x^2) - 2 * mean(x)^2",
+        "loss t(x: [N], y: [N]) = sqrt(sum(x * y))",
+        "loss t(x: [N]) = sqrt(sum(x^3))",
+        "loss t(x: [N]; eps = 1e-6 in (0, inf)) = sqrt(sum(x^2) + eps)",
+        "loss t(x: [N]; c = 1.0) = sqrt(c * sum(x^2))",
+        "loss t(x: [], y: []) = sqrt(x^2 - y^2)",
+        "loss t(x: []) = sqrt(x)",
+        "loss t(x: []) = 1 - sigmoid(x)^2",
+        "loss t(x: []) = 2 - sigmoid(x)",
+        "loss t(x: [], y: []) = softplus(x) - y",
+        "loss t(x: []) = softplus(x) - 2 * x",
+        "loss t(x: []) = 1 / (2 + exp(-x))",
+        "loss t(x: [], y: []) = sinh(x) / cosh(y)",
+        "loss t(x: [], y: []) = exp(x) - exp(-y)",
+        // The weight is a constant: x * log(y) is -inf at y = 0 and should be.
+        "loss t(x: []; w = 2.0) = w * log(x)",
+        // y is at least 1, so that its logarithm is finite.
+        "loss t(x: [], y: []) = x * log(2 + y^2)",
+        // No derivative passes, and none may come to pass.
+        "loss t(x: []) = log(stop_gradient(exp(x)))",
+        "loss t(x: [C]) = log(sum(exp(x - stop_gradient(max(x)))))",
+    ];
+    let mut failures = vec![];
+    for text in texts {
+        let (before, after, applied) = rewritten(text);
+        if !applied.is_empty() || before != after {
+            failures.push(format!("{text}\n  {applied:?}\n{before}{after}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} fail\n\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Signs that conditions, domains and operators prove.
+#[test]
+fn conditions_prove_signs() {
+    for (text, rule) in [
+        ("loss t(a: [], b: []) = if a > 0 and b > 0 then log(a * b) else 0", "log_of_product"),
+        ("loss t(a: [N], b: [N]) = sum[N if a >= 0 and b >= 0](log(a * b))", "log_of_product"),
+        ("loss t(a: [], b: []) = if not (a < 0) and 0 < b then log(a * b) else 0", "log_of_product"),
+        ("loss t(a: [], b: []) = if a < 0 or b < 0 then 0 else log(a * b)", "log_of_product"),
+        ("loss t(a: [], b: []) = log(relu(a) * softplus(b))", "log_of_product"),
+        ("loss t(a: [], b: []) = log(max(a, 1e-3) * clamp(b, 0.1, 2))", "log_of_product"),
+        ("loss t(a: [], b: []) = log(p * q)\n  where\n    p = abs(a)\n    q = b^2", "log_of_product"),
+        ("loss t(a: []) = if a > 0 then exp(log(a)) else 0", "exp_of_log"),
+        ("loss t(a: [], b: []; c = 1.0 in (0, inf)) = sqrt(a * b + c) - sqrt(c)", "sqrt_difference"),
+        ("loss t(a: []) = if a >= 0 then log(1 + a + a^2) else 0", "log_of_one_plus"),
+        ("loss t(x: [N]) = log(prod(sigmoid(x)))", "log_of_exp"),
+        ("loss t(x: [N]) = log(prod(relu(x)))", "log_of_prod"),
+    ] {
+        let (_, _, applied) = rewritten(text);
+        assert!(applied.iter().any(|a| a.rule == rule), "{text}: {applied:?}");
+    }
+    // The other branch knows nothing.
+    for text in [
+        "loss t(a: [], b: []) = if a > 0 and b > 0 then 0 else log(a * b)",
+        "loss t(a: [], b: []) = if a > 0 or b > 0 then log(a * b) else 0",
+        "loss t(a: [], b: []) = (if a > 0 and b > 0 then log(a * b) else 0) + log(a * b)",
+    ] {
+        let (_, _, applied) = rewritten(text);
+        assert!(applied.is_empty(), "{text}: {applied:?}");
+    }
+}
+
+/// `if x > 0 then log(x) else 0` has gradient 0 where the branch is not taken.
+#[test]
+fn branches_not_taken_contribute_nothing() {
+    for (text, x) in [
+        ("loss t(x: []) = if x > 0 then log(x) else 0", -1.0),
+        ("loss t(x: []) = if x > 0 then log(x) else 0", 0.0),
+        ("loss t(x: []) = if x > 0 then x * log(x) else 0", 0.0),
+        ("loss t(x: []) = if x > 0 then sqrt(x^2) / x else 0", 0.0),
+        ("loss t(x: []) = if x > 0 then sqrt(x^2 + 1) - 1 else 0", -2.0),
+        ("loss t(x: []) = if x < 700 then log(exp(x) - 1) else 0", 800.0),
+        ("loss t(x: []) = if x > 0 then log(1 - exp(-x)) else 0", -5.0),
+    ] {
+        let (program, _) = derived(text, true);
+        let outcome = run(&program, &serde_json::json!({ "x": x }));
+        assert_eq!(outcome.value, 0.0, "{text}");
+        assert_eq!(outcome.gradients[0].1, [0.0], "{text}");
+    }
+}
+
+/// The shipped specs have the same values and gradients with the rewrites, on random inputs.
+#[test]
+fn shipped_specs_keep_their_values() {
+    let mut failures = vec![];
+    for (name, text) in losscc::shipped::all() {
+        let (naive, _) = derived(text, false);
+        let (stable, applied) = derived(text, true);
+        let mut sampler = Sampler::new(&stable, 7);
+        for _ in 0..3 {
+            let Ok(bound) = sampler.draw() else { continue };
+            for (a, b) in naive.outputs().into_iter().zip(stable.outputs()) {
+                let (Ok(x), Ok(y)) = (evaluate(&naive, &bound, &[a]), evaluate(&stable, &bound, &[b])) else { continue };
+                let (x, y) = (x[0].reals().unwrap_or(&[]), y[0].reals().unwrap_or(&[]));
+                let scale = x.iter().fold(1.0, |m: f64, v| m.max(v.abs()));
+                let same = |(x, y): (&f64, &f64)| x.is_nan() && y.is_nan() || close(*y, *x, 1e-9, scale);
+                if x.len() != y.len() || !x.iter().zip(y).all(same) {
+                    failures.push(format!("{name}: {y:?} instead of {x:?}, {applied:?}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

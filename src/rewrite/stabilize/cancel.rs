@@ -181,7 +181,10 @@ fn softplus_less_x(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 }
 
 /// `sqrt(a + c^2) - c` is `a / (sqrt(a + c^2) + c)`, for c >= 0: with a negative c that would divide by what cancels. Where a
-/// is infinite, or all is 0, it is the root.
+/// is infinite, or all is 0, the naive form is right.
+///
+/// The derivative of the naive form is exact and simple, that of the quotient is neither. So the quotient comes in as a
+/// correction without a derivative: `s - c + stop_gradient(a / (s + c) - (s - c))`.
 fn sqrt_difference(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = r.pair(e)?;
     for (f, g) in [(&a, &b), (&b, &a)] {
@@ -237,16 +240,25 @@ fn root_less(r: &mut Rewriter, root: ExprId, inside: ExprId, c: &Factors) -> Opt
         }
     }
     let rest = rest?;
+    let known = r.program.node_count();
+    let naive = r.program.raw(Op::Sub, &[root, value]);
     let sum = r.program.add(root, value);
     let quotient = r.program.div(rest, sum);
     let infinity = r.real(f64::INFINITY);
     let mut usable = r.program.compare(Op::Lt, rest, infinity);
+    let zero = r.real(0.0);
     if !r.range(value).is_positive() {
-        let zero = r.real(0.0);
         let positive = r.program.compare(Op::Gt, sum, zero);
         usable = r.program.and(usable, positive);
     }
-    Some(r.program.iff(usable, quotient, root))
+    let error = r.program.raw(Op::Sub, &[quotient, naive]);
+    let correction = r.program.iff(usable, error, zero);
+    let correction = r.program.op(Op::StopGradient, &[correction]);
+    if correction.index() < known {
+        // The program has it: this is the naive form in what the rule made before.
+        return None;
+    }
+    Some(r.program.raw(Op::Add, &[naive, correction]))
 }
 
 /// Whether `e` is `c^2`; also as numbers, where either is the other's rounded square or root.

@@ -75,7 +75,7 @@ fn without_zero_by_zero(r: &mut Rewriter, f: &Factors, at: usize, y: ExprId) -> 
     r.program.iff(both, one, inner)
 }
 
-/// `p * (log(p) - log(q) + c)` is `xlogy(p, p) - xlogy(p, q) + p * c`.
+/// `p * (log(p) - log(q))` is 0 for p = 0, whatever q is.
 fn p_log_p_less_log_q(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.factors(e);
     for at in 0..f.num.len() {
@@ -83,31 +83,14 @@ fn p_log_p_less_log_q(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         if !matches!(r.program.node(sum), Node::Op(Op::Add | Op::Sub, _)) {
             continue;
         }
-        let mut terms = vec![];
-        let mut own = false;
-        for (minus, t) in r.terms(sum, 4) {
-            let y = r.unary(t, Op::Log).filter(|&y| !r.is_given(y) && !r.range(y).is_positive());
-            own |= y.is_some_and(|y| f.num.iter().enumerate().any(|(i, &n)| i != at && n == y));
-            terms.push((minus, t, y));
+        for (_, t) in r.terms(sum, 4) {
+            let Some(p) = r.unary(t, Op::Log) else { continue };
+            if may_vanish(r, p) && f.num.iter().enumerate().any(|(i, &n)| i != at && n == p) {
+                let zero = r.real(0.0);
+                let vanishes = r.program.compare(Op::Eq, p, zero);
+                return Some(r.program.iff(vanishes, zero, e));
+            }
         }
-        if !own {
-            continue;
-        }
-        let (x, outside) = split(r, &f, at)?;
-        let mut total: Option<ExprId> = None;
-        for (minus, t, y) in terms {
-            let product = match y {
-                Some(y) => r.op(Op::Xlogy, &[x, y]),
-                None => r.program.mul(x, t),
-            };
-            total = Some(match total {
-                Some(sum) if minus => r.program.sub(sum, product),
-                Some(sum) => r.program.add(sum, product),
-                None if minus => r.neg(product),
-                None => product,
-            });
-        }
-        return Some(r.times(&outside, total?));
     }
     None
 }

@@ -16,6 +16,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule::new("exp_quotient", PRODUCTS, exp_quotient),
     // exp(a) * exp(b) is inf * 0 for a = 800, b = -800.
     Rule::new("exp_product", &[Op::Mul], exp_product),
+    // sigmoid(x) * exp(-x) is 0 * inf for x below -745.
+    Rule::new("sigmoid_times_exp", PRODUCTS, sigmoid_times_exp),
     // exp(-softplus(-x)) rounds twice what sigmoid(x) rounds once; exp(x - softplus(x)) is NaN for x = inf.
     Rule::new("exp_of_softplus", &[Op::Exp], exp_of_softplus),
     // exp(log(x)) loses a digit for each factor of 10 in |log(x)|; its derivative is 0 * inf at 0.
@@ -236,6 +238,21 @@ fn exp_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = (r.program.unary(a, Op::Exp)?, r.program.unary(b, Op::Exp)?);
     let sum = r.program.add(a, b);
     Some(r.op(Op::Exp, &[sum]))
+}
+
+/// `sigmoid(x) * exp(-x)` is `sigmoid(-x)`.
+fn sigmoid_times_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
+    let f = r.factors(e);
+    for s in 0..f.num.len() {
+        let Some(x) = r.program.unary(f.num[s], Op::Sigmoid) else { continue };
+        let minus = r.neg(x);
+        let Some(t) = f.num.iter().position(|&n| r.program.unary(n, Op::Exp) == Some(minus)) else { continue };
+        let sigmoid = r.op(Op::Sigmoid, &[minus]);
+        let num = (0..f.num.len()).filter(|&i| i != s && i != t).map(|i| f.num[i]).collect();
+        let rest = Factors { num, ..f };
+        return Some(r.times(&rest, sigmoid));
+    }
+    None
 }
 
 /// `exp(-softplus(x))` is `sigmoid(-x)`, `exp(x - softplus(x))` is `sigmoid(x)`.

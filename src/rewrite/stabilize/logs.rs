@@ -69,8 +69,11 @@ fn log_of_weight(r: &mut Rewriter, factors: &Factors, weight: ExprId) -> ExprId 
     if factors.literal == 1.0 && factors.num.is_empty() {
         let inverse = Factors { literal: 1.0, num: factors.den.clone(), den: vec![] };
         let below = r.product(&inverse);
-        let log = r.op(Op::Log, &[below]);
-        return r.neg(log);
+        // For a divisor of -inf the quotient is -0, which has a logarithm.
+        if r.range(below).low > f64::NEG_INFINITY {
+            let log = r.op(Op::Log, &[below]);
+            return r.neg(log);
+        }
     }
     r.op(Op::Log, &[weight])
 }

@@ -14,6 +14,8 @@ pub struct Range {
     pub high: f64,
     pub low_open: bool,
     pub high_open: bool,
+    /// 0 is not in it, though it may lie between the ends.
+    pub not_zero: bool,
 }
 
 /// A condition that holds wherever an expression is evaluated: `subject` lies in `range` or is NaN.
@@ -33,16 +35,16 @@ impl Range {
     pub const ALL: Range = Range::closed(f64::NEG_INFINITY, f64::INFINITY);
 
     pub const fn closed(low: f64, high: f64) -> Range {
-        Range { low, high, low_open: false, high_open: false }
+        Range { low, high, low_open: false, high_open: false, not_zero: false }
     }
 
     pub const fn open(low: f64, high: f64) -> Range {
-        Range { low, high, low_open: true, high_open: true }
+        Range { low, high, low_open: true, high_open: true, not_zero: false }
     }
 
     /// From `low`, not infinite.
     const fn from(low: f64) -> Range {
-        Range { low, high: f64::INFINITY, low_open: false, high_open: true }
+        Range { high_open: true, ..Range::closed(low, f64::INFINITY) }
     }
 
     /// `>= 0`.
@@ -61,7 +63,7 @@ impl Range {
     }
 
     pub fn is_nonzero(self) -> bool {
-        self.is_positive() || self.is_negative()
+        self.not_zero || self.is_positive() || self.is_negative()
     }
 
     /// Neither infinity.
@@ -85,7 +87,7 @@ impl Range {
             std::cmp::Ordering::Greater => (other.high, other.high_open),
             std::cmp::Ordering::Equal => (self.high, self.high_open || other.high_open),
         };
-        Range { low, high, low_open, high_open }
+        Range { low, high, low_open, high_open, not_zero: self.not_zero || other.not_zero }
     }
 
     /// What is in either, and between.
@@ -100,11 +102,18 @@ impl Range {
             std::cmp::Ordering::Less => (other.high, other.high_open),
             std::cmp::Ordering::Equal => (self.high, self.high_open && other.high_open),
         };
-        Range { low, high, low_open, high_open }
+        let not_zero = self.is_nonzero() && other.is_nonzero();
+        Range { low, high, low_open, high_open, not_zero }
     }
 
     fn negated(self) -> Range {
-        Range { low: -self.high, high: -self.low, low_open: self.high_open, high_open: self.low_open }
+        Range {
+            low: -self.high,
+            high: -self.low,
+            low_open: self.high_open,
+            high_open: self.low_open,
+            not_zero: self.not_zero,
+        }
     }
 
     /// Rounding may reach an end that the exact sum does not, but not where the other term is not negative (positive).
@@ -120,6 +129,7 @@ impl Range {
             high_open: self.high.is_finite()
                 && other.high.is_finite()
                 && stays(self.high_open, other.high_open, self.high, other.high),
+            not_zero: false,
         }
     }
 
@@ -167,12 +177,12 @@ impl Range {
         }
         let high = self.high.max(-self.low);
         let high_open = (self.high < high || self.high_open) && (-self.low < high || self.low_open);
-        Range { low: 0.0, high, low_open: false, high_open }
+        Range { low: 0.0, high, low_open: self.not_zero, high_open, not_zero: false }
     }
 
     fn squared(self) -> Range {
         let a = self.absolute();
-        Range { low: a.low * a.low, high: a.high * a.high, low_open: false, high_open: false }
+        Range::closed(a.low * a.low, a.high * a.high)
     }
 
     fn divided_by(self, other: Range) -> Range {
@@ -318,16 +328,16 @@ impl Ranges {
                     let b = get(i);
                     let (most, least) = (a.join(b), a.meet(b));
                     if op == Op::Max {
-                        Range { low: least.low, low_open: least.low_open, ..most }
+                        Range { low: least.low, low_open: least.low_open, not_zero: false, ..most }
                     } else {
-                        Range { high: least.high, high_open: least.high_open, ..most }
+                        Range { high: least.high, high_open: least.high_open, not_zero: false, ..most }
                     }
                 })
             }
             Op::Clamp => {
                 let (x, low, high) = (get(0), get(1), get(2));
                 // max(x, low), then min with high.
-                let raised = Range { low: x.low.max(low.low), high: x.high.max(low.high), low_open: false, high_open: false };
+                let raised = Range::closed(x.low.max(low.low), x.high.max(low.high));
                 Range::closed(raised.low.min(high.low), raised.high.min(high.high))
             }
             Op::IntDiv if get(0).is_nonnegative() && get(1).is_nonnegative() => Range::from(0.0),
@@ -371,7 +381,7 @@ impl Ranges {
             Op::Softplus => from_zero,
             Op::Relu => {
                 let r = get(0);
-                Range { low: r.low.max(0.0), low_open: r.is_positive() && r.low_open, high: r.high.max(0.0), high_open: r.high_open }
+                Range { low: r.low.max(0.0), low_open: r.is_positive() && r.low_open, high: r.high.max(0.0), not_zero: false, ..r }
             }
             Op::Floor => get(0).mapped(f64::floor),
             Op::Ceil => get(0).mapped(f64::ceil),
@@ -409,6 +419,7 @@ fn leaf(program: &Program, e: ExprId) -> Range {
                 high: d.high,
                 low_open: !d.low_included || d.low.is_infinite(),
                 high_open: !d.high_included || d.high.is_infinite(),
+                not_zero: false,
             },
             None => Range::open(f64::NEG_INFINITY, f64::INFINITY),
         },
@@ -475,13 +486,15 @@ fn compared(op: Op, holds: bool, [(a, ra), (b, rb)]: [(ExprId, Range); 2]) -> [O
         (Op::Gt, true) | (Op::Le, false) => (Some(false), true),
         (Op::Ge, true) | (Op::Lt, false) => (Some(false), false),
         (Op::Eq, true) | (Op::Ne, false) => (None, false),
-        // Of a number that is not negative, `!= 0` says that it is positive.
         _ => {
-            let positive = |x: ExprId, rx: Range, ry: Range| {
-                let range = Range { low: 0.0, low_open: true, ..Range::ALL };
-                (ry == Range::closed(0.0, 0.0) && rx.is_nonnegative()).then_some(Fact { subject: x, range })
+            let zero = Range::closed(0.0, 0.0);
+            let other = |x: ExprId, rx: Range, ry: Range| {
+                // Of a number that is not negative, `!= 0` says that it is positive.
+                let low = if rx.is_nonnegative() { 0.0 } else { f64::NEG_INFINITY };
+                let range = Range { low, low_open: low == 0.0, not_zero: true, ..Range::ALL };
+                (ry == zero).then_some(Fact { subject: x, range })
             };
-            return [positive(a, ra, rb), positive(b, rb, ra)];
+            return [other(a, ra, rb), other(b, rb, ra)];
         }
     };
     let (says_a, says_b) = match less {
