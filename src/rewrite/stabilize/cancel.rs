@@ -43,7 +43,9 @@ fn paired(r: &mut Rewriter, e: ExprId, op: Op) -> Option<Paired> {
     let (a, b) = r.pair(e)?;
     for (f, g) in [(&a, &b), (&b, &a)] {
         for i in 0..f.num.len() {
-            let Some(x) = r.unary(f.num[i], op) else { continue };
+            let Some(x) = r.unary(f.num[i], op) else {
+                continue;
+            };
             let mut rest = f.clone();
             rest.num.remove(i);
             if let Some(ratio) = g.ratio(&rest) {
@@ -99,11 +101,15 @@ fn one_less_tanh_squared(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
                 Some((base, n)) if r.program.is_number(n, 2.0) => base,
                 _ => f.num[i],
             };
-            let Some(x) = r.unary(root, Op::Tanh) else { continue };
+            let Some(x) = r.unary(root, Op::Tanh) else {
+                continue;
+            };
             let mut rest = f.clone();
             rest.num.remove(i);
             if root == f.num[i] {
-                let Some(second) = rest.num.iter().position(|&n| n == root) else { continue };
+                let Some(second) = rest.num.iter().position(|&n| n == root) else {
+                    continue;
+                };
                 rest.num.remove(second);
             }
             if g.ratio(&rest) == Some(-1.0) {
@@ -141,7 +147,9 @@ fn cosh_less_one(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 /// `exp(x) + exp(-x)` is `2 cosh(x)`, `exp(x) - exp(-x)` is `2 sinh(x)`.
 fn exp_sinh_cosh(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = r.pair(e)?;
-    let position = |r: &mut Rewriter, f: &Factors| (0..f.num.len()).find(|&i| r.unary(f.num[i], Op::Exp).is_some());
+    let position = |r: &mut Rewriter, f: &Factors| {
+        (0..f.num.len()).find(|&i| r.unary(f.num[i], Op::Exp).is_some())
+    };
     let (i, j) = (position(r, &a)?, position(r, &b)?);
     let (x, y) = (r.unary(a.num[i], Op::Exp)?, r.unary(b.num[j], Op::Exp)?);
     if x == y || r.neg(x) != y {
@@ -166,7 +174,9 @@ fn softplus_less_x(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = r.pair(e)?;
     for (f, g) in [(&a, &b), (&b, &a)] {
         for i in 0..f.num.len() {
-            let Some(x) = r.unary(f.num[i], Op::Softplus) else { continue };
+            let Some(x) = r.unary(f.num[i], Op::Softplus) else {
+                continue;
+            };
             let mut rest = f.clone();
             rest.num.remove(i);
             let negated = r.neg(x);
@@ -189,7 +199,9 @@ fn sqrt_difference(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = r.pair(e)?;
     for (f, g) in [(&a, &b), (&b, &a)] {
         for i in 0..f.num.len() {
-            let Some(inside) = r.unary(f.num[i], Op::Sqrt) else { continue };
+            let Some(inside) = r.unary(f.num[i], Op::Sqrt) else {
+                continue;
+            };
             let mut rest = f.clone();
             rest.num.remove(i);
             // g = -rest * c

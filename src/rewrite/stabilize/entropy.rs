@@ -28,13 +28,21 @@ fn may_vanish(r: &mut Rewriter, e: ExprId) -> bool {
 /// The factors of `f` but the one at `at`, as what a logarithm is multiplied with, and those that may not be 0, which stay
 /// outside. `None` if none may be 0.
 fn split(r: &mut Rewriter, f: &Factors, at: usize) -> Option<(ExprId, Factors)> {
-    let mut outside = Factors { literal: f.literal, num: vec![], den: f.den.clone() };
+    let mut outside = Factors {
+        literal: f.literal,
+        num: vec![],
+        den: f.den.clone(),
+    };
     let mut inside = Factors::one();
     for (i, &n) in f.num.iter().enumerate() {
         if i == at {
             continue;
         }
-        if r.is_given(n) { outside.num.push(n) } else { inside.num.push(n) }
+        if r.is_given(n) {
+            outside.num.push(n)
+        } else {
+            inside.num.push(n)
+        }
     }
     if !inside.num.iter().any(|&n| may_vanish(r, n)) {
         return None;
@@ -46,7 +54,9 @@ fn split(r: &mut Rewriter, f: &Factors, at: usize) -> Option<(ExprId, Factors)> 
 fn x_log_y(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.factors(e);
     for at in 0..f.num.len() {
-        let Some(y) = r.unary(f.num[at], Op::Log) else { continue };
+        let Some(y) = r.unary(f.num[at], Op::Log) else {
+            continue;
+        };
         if r.is_given(y) || r.range(y).is_positive() {
             continue;
         }
@@ -61,9 +71,18 @@ fn x_log_y(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn without_zero_by_zero(r: &mut Rewriter, f: &Factors, at: usize, y: ExprId) -> ExprId {
     let inner = r.look(y);
     let quotient = r.factors(inner);
-    let shared = quotient.num.iter().copied().find(|n| f.num.iter().enumerate().any(|(i, x)| i != at && x == n));
-    let (Some(p), false) = (shared, quotient.den.is_empty()) else { return y };
-    let below = Factors { num: quotient.den, ..Factors::one() };
+    let shared = quotient
+        .num
+        .iter()
+        .copied()
+        .find(|n| f.num.iter().enumerate().any(|(i, x)| i != at && x == n));
+    let (Some(p), false) = (shared, quotient.den.is_empty()) else {
+        return y;
+    };
+    let below = Factors {
+        num: quotient.den,
+        ..Factors::one()
+    };
     let q = r.product(&below);
     if !may_vanish(r, q) {
         return y;
@@ -84,7 +103,9 @@ fn p_log_p_less_log_q(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             continue;
         }
         for (_, t) in r.terms(sum, 4) {
-            let Some(p) = r.unary(t, Op::Log) else { continue };
+            let Some(p) = r.unary(t, Op::Log) else {
+                continue;
+            };
             if may_vanish(r, p) && f.num.iter().enumerate().any(|(i, &n)| i != at && n == p) {
                 let zero = r.real(0.0);
                 let vanishes = r.program.compare(Op::Eq, p, zero);
@@ -99,7 +120,9 @@ fn p_log_p_less_log_q(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn x_log1p(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.factors(e);
     for at in 0..f.num.len() {
-        let Some(u) = r.unary(f.num[at], Op::Log1p) else { continue };
+        let Some(u) = r.unary(f.num[at], Op::Log1p) else {
+            continue;
+        };
         let inner = r.look(u);
         if !r.range(inner).contains(-1.0) || matches!(r.program.node(inner), Node::If { .. }) {
             continue;
@@ -119,7 +142,8 @@ fn x_log1p(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 
 /// The form of a factor as an exponential alone.
 fn exponential(r: &mut Rewriter, e: ExprId) -> Option<Scaled> {
-    r.scaled(e).filter(|s| s.weight == Factors::one() && !s.shifted)
+    r.scaled(e)
+        .filter(|s| s.weight == Factors::one() && !s.shifted)
 }
 
 /// `p * y` where p = exp(x) and y goes to infinity with x.
@@ -131,10 +155,14 @@ fn exp_x_times_x(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     for p in 0..f.num.len() {
         let looked = r.look(f.num[p]);
         // Only what is written as a probability; a reduction or a sum under it would be computed twice.
-        if !matches!(r.program.node(looked), Node::Op(Op::Exp | Op::Sigmoid, _)) || r.range(looked).is_positive() {
+        if !matches!(r.program.node(looked), Node::Op(Op::Exp | Op::Sigmoid, _))
+            || r.range(looked).is_positive()
+        {
             continue;
         }
-        let Some(s) = exponential(r, looked) else { continue };
+        let Some(s) = exponential(r, looked) else {
+            continue;
+        };
         let own = r.terms(s.log, 6);
         let meets = (0..f.num.len()).any(|y| y != p && shares_term(r, f.num[y], &own));
         if !meets {
@@ -152,7 +180,9 @@ fn exp_x_times_x(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn shares_term(r: &mut Rewriter, factor: ExprId, own: &[(bool, ExprId)]) -> bool {
     let factor = r.look(factor);
     let theirs = r.terms(factor, 6);
-    theirs.iter().any(|&(_, t)| !r.is_given(t) && own.iter().any(|o| o.1 == t) && !r.range(t).is_finite())
+    theirs
+        .iter()
+        .any(|&(_, t)| !r.is_given(t) && own.iter().any(|o| o.1 == t) && !r.range(t).is_finite())
 }
 
 /// `xlogy(x, exp(y))` is `x * y`, 0 for x = 0 and y = -inf.

@@ -38,7 +38,11 @@ fn logistic(r: &mut Rewriter, e: ExprId) -> Option<Logistic> {
     let e = r.look(e);
     if let Some(u) = r.program.unary(e, Op::Cosh) {
         let v = r.neg(u);
-        return Some(Logistic { literal: 0.5, u, v: Some(v) });
+        return Some(Logistic {
+            literal: 0.5,
+            u,
+            v: Some(v),
+        });
     }
     if !matches!(r.program.node(e), Node::Op(Op::Add | Op::Sub, _)) {
         return None;
@@ -51,26 +55,43 @@ fn logistic(r: &mut Rewriter, e: ExprId) -> Option<Logistic> {
     for (f, g) in [(&a, &b), (&b, &a)] {
         if let Some(u) = exponent(f, Op::Exp) {
             if g.is_literal() && g.literal == f.literal {
-                return Some(Logistic { literal: f.literal, u, v: None });
+                return Some(Logistic {
+                    literal: f.literal,
+                    u,
+                    v: None,
+                });
             }
             if let Some(v) = exponent(g, Op::Exp)
                 && f.literal == g.literal
             {
-                return Some(Logistic { literal: f.literal, u, v: Some(v) });
+                return Some(Logistic {
+                    literal: f.literal,
+                    u,
+                    v: Some(v),
+                });
             }
         }
         if let Some(u) = exponent(f, Op::Expm1)
             && g.is_literal()
             && g.literal == 2.0 * f.literal
         {
-            return Some(Logistic { literal: f.literal, u, v: None });
+            return Some(Logistic {
+                literal: f.literal,
+                u,
+                v: None,
+            });
         }
     }
     None
 }
 
 /// The position of a factor that is `op(..)` for which `fits` says yes, also through a definition.
-fn find(r: &mut Rewriter, factors: &[ExprId], op: Op, fits: impl Fn(ExprId) -> bool) -> Option<usize> {
+fn find(
+    r: &mut Rewriter,
+    factors: &[ExprId],
+    op: Op,
+    fits: impl Fn(ExprId) -> bool,
+) -> Option<usize> {
     (0..factors.len()).find(|&i| r.unary(factors[i], op).is_some_and(&fits))
 }
 
@@ -88,15 +109,29 @@ fn tanh_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             && let Some(n) = find(r, &f.num, Op::Sinh, |y| y == x)
         {
             let tanh = r.odd(Op::Tanh, x);
-            let rest = Factors { literal: f.literal, num: without(&f.num, n), den: without(&f.den, d) };
+            let rest = Factors {
+                literal: f.literal,
+                num: without(&f.num, n),
+                den: without(&f.den, d),
+            };
             return Some(r.times(&rest, tanh));
         }
-        let Some(Logistic { literal, u, v: None }) = logistic(r, f.den[d]) else { continue };
+        let Some(Logistic {
+            literal,
+            u,
+            v: None,
+        }) = logistic(r, f.den[d])
+        else {
+            continue;
+        };
         if let Some(n) = find(r, &f.num, Op::Expm1, |y| y == u) {
             let half = r.scale(0.5, u);
             let tanh = r.odd(Op::Tanh, half);
-            let rest =
-                Factors { literal: f.literal / literal, num: without(&f.num, n), den: without(&f.den, d) };
+            let rest = Factors {
+                literal: f.literal / literal,
+                num: without(&f.num, n),
+                den: without(&f.den, d),
+            };
             return Some(r.times(&rest, tanh));
         }
     }
@@ -117,7 +152,11 @@ fn sigmoid_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             continue;
         }
         let Some(l) = logistic(r, base) else { continue };
-        let mut rest = Factors { literal: f.literal / l.literal.powf(power), num: f.num.clone(), den: without(&f.den, d) };
+        let mut rest = Factors {
+            literal: f.literal / l.literal.powf(power),
+            num: f.num.clone(),
+            den: without(&f.den, d),
+        };
         let mut sigmoids = vec![];
         for _ in 0..power as usize {
             sigmoids.extend(one_sigmoid(r, &l, &mut rest));
@@ -158,7 +197,9 @@ fn one_sigmoid(r: &mut Rewriter, l: &Logistic, rest: &mut Factors) -> Option<Exp
 
 /// Whether the exponential is worth a quotient in logarithms: not a mere sigmoid.
 fn is_exponential(r: &Rewriter, s: &Scaled) -> bool {
-    r.program.unary(s.log, Op::Neg).is_none_or(|n| r.program.unary(n, Op::Softplus).is_none())
+    r.program
+        .unary(s.log, Op::Neg)
+        .is_none_or(|n| r.program.unary(n, Op::Softplus).is_none())
 }
 
 /// `exp(a) / exp(b)` is `exp(a - b)`, where b may be the logarithm of a sum.
@@ -189,16 +230,30 @@ fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         }
     }
     let (d, b) = below?;
-    let rest = Factors { literal: f.literal, num: without(&f.num, n), den: without(&f.den, d) };
+    let rest = Factors {
+        literal: f.literal,
+        num: without(&f.num, n),
+        den: without(&f.den, d),
+    };
     let rest = rest.times(&a.weight).over(&b.weight);
     let mut exponent = r.difference(a.log, b.log);
     // The weights that were beside the exponential: may one of them be 0?
-    let weights: Vec<ExprId> = rest.num.iter().copied().filter(|w| !b.weight.den.contains(w)).collect();
-    let safe = weights.iter().all(|&w| r.is_given(w) || r.range(w).is_nonzero());
+    let weights: Vec<ExprId> = rest
+        .num
+        .iter()
+        .copied()
+        .filter(|w| !b.weight.den.contains(w))
+        .collect();
+    let safe = weights
+        .iter()
+        .all(|&w| r.is_given(w) || r.range(w).is_nonzero());
     if !safe && !r.is_element(f.den[d], a.log) {
         return None;
     }
-    let weight = r.product(&Factors { num: weights, ..Factors::one() });
+    let weight = r.product(&Factors {
+        num: weights,
+        ..Factors::one()
+    });
     let hold = !safe && b.shifted && r.is_active(weight);
     if hold {
         let most = r.real(HELD);
@@ -220,12 +275,15 @@ impl Rewriter<'_> {
         let e = self.look(e);
         match self.program.node(e).clone() {
             Node::Reduce { axes, body, .. } => {
-                let Some(s) = self.scaled(body) else { return false };
+                let Some(s) = self.scaled(body) else {
+                    return false;
+                };
                 self.is_instance(s.log, log, &axes)
             }
-            Node::Op(Op::Add, _) => {
-                self.terms(e, 8).into_iter().any(|(minus, t)| !minus && self.scaled(t).is_some_and(|s| s.log == log))
-            }
+            Node::Op(Op::Add, _) => self
+                .terms(e, 8)
+                .into_iter()
+                .any(|(minus, t)| !minus && self.scaled(t).is_some_and(|s| s.log == log)),
             Node::Op(Op::Exp, o) => o[0] == log,
             _ => false,
         }
@@ -244,11 +302,22 @@ fn exp_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn sigmoid_times_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.factors(e);
     for s in 0..f.num.len() {
-        let Some(x) = r.program.unary(f.num[s], Op::Sigmoid) else { continue };
+        let Some(x) = r.program.unary(f.num[s], Op::Sigmoid) else {
+            continue;
+        };
         let minus = r.neg(x);
-        let Some(t) = f.num.iter().position(|&n| r.program.unary(n, Op::Exp) == Some(minus)) else { continue };
+        let Some(t) = f
+            .num
+            .iter()
+            .position(|&n| r.program.unary(n, Op::Exp) == Some(minus))
+        else {
+            continue;
+        };
         let sigmoid = r.op(Op::Sigmoid, &[minus]);
-        let num = (0..f.num.len()).filter(|&i| i != s && i != t).map(|i| f.num[i]).collect();
+        let num = (0..f.num.len())
+            .filter(|&i| i != s && i != t)
+            .map(|i| f.num[i])
+            .collect();
         let rest = Factors { num, ..f };
         return Some(r.times(&rest, sigmoid));
     }
@@ -259,9 +328,12 @@ fn sigmoid_times_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn exp_of_softplus(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let exponent = r.program.unary(e, Op::Exp)?;
     let terms = r.terms(exponent, 4);
-    let (softplus, rest): (Vec<_>, Vec<_>) =
-        terms.into_iter().partition(|&(minus, t)| minus && r.program.unary(t, Op::Softplus).is_some());
-    let [(_, softplus)] = softplus[..] else { return None };
+    let (softplus, rest): (Vec<_>, Vec<_>) = terms
+        .into_iter()
+        .partition(|&(minus, t)| minus && r.program.unary(t, Op::Softplus).is_some());
+    let [(_, softplus)] = softplus[..] else {
+        return None;
+    };
     let x = r.program.unary(softplus, Op::Softplus)?;
     let answer = match rest[..] {
         [] => r.neg(x),
@@ -276,7 +348,9 @@ fn exp_of_log(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let exponent = r.program.unary(e, Op::Exp)?;
     let exponent = r.look(exponent);
     let f = r.factors(exponent);
-    let ([log], true) = (&f.num[..], f.den.is_empty() && f.literal > 0.0) else { return None };
+    let ([log], true) = (&f.num[..], f.den.is_empty() && f.literal > 0.0) else {
+        return None;
+    };
     let x = r.unary(*log, Op::Log)?;
     if !r.range(x).is_nonnegative() {
         return None;
@@ -288,10 +362,14 @@ fn exp_of_log(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn sign_of_odd(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.factors(e);
     for s in 0..f.num.len() {
-        let Some(x) = r.program.unary(f.num[s], Op::Sign) else { continue };
+        let Some(x) = r.program.unary(f.num[s], Op::Sign) else {
+            continue;
+        };
         for t in 0..f.num.len() {
             for op in [Op::Tanh, Op::Sinh] {
-                let Some(argument) = r.program.unary(f.num[t], op) else { continue };
+                let Some(argument) = r.program.unary(f.num[t], op) else {
+                    continue;
+                };
                 let inner = r.factors(argument);
                 let [magnitude] = inner.num[..] else { continue };
                 if r.program.unary(magnitude, Op::Abs) != Some(x) || !inner.den.is_empty() {
@@ -299,8 +377,15 @@ fn sign_of_odd(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
                 }
                 let argument = r.scale(inner.literal, x);
                 let odd = r.odd(op, argument);
-                let num = (0..f.num.len()).filter(|&i| i != s && i != t).map(|i| f.num[i]).collect();
-                let rest = Factors { literal: f.literal, num, den: f.den.clone() };
+                let num = (0..f.num.len())
+                    .filter(|&i| i != s && i != t)
+                    .map(|i| f.num[i])
+                    .collect();
+                let rest = Factors {
+                    literal: f.literal,
+                    num,
+                    den: f.den.clone(),
+                };
                 return Some(r.times(&rest, odd));
             }
         }

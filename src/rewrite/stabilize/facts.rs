@@ -13,7 +13,10 @@ pub fn collect(program: &Program, tensors: &[TensorId], ranges: &mut Ranges) -> 
     let roots: Vec<ExprId> = tensors.iter().flat_map(|&t| program.roots(t)).collect();
     let ids = program.reachable(&roots);
     let conditional = |id: &ExprId| {
-        matches!(program.node(*id), Node::If { .. } | Node::Reduce { guard: Some(_), .. } | Node::Op(Op::And | Op::Or, _))
+        matches!(
+            program.node(*id),
+            Node::If { .. } | Node::Reduce { guard: Some(_), .. } | Node::Op(Op::And | Op::Or, _)
+        )
     };
     if !ids.iter().any(conditional) {
         return Facts::default();
@@ -24,16 +27,31 @@ pub fn collect(program: &Program, tensors: &[TensorId], ranges: &mut Ranges) -> 
         let here = facts.get(&id).cloned().unwrap_or_else(|| none.clone());
         let with = |condition: ExprId, holds: bool, ranges: &mut Ranges| -> Rc<[Fact]> {
             let more = facts_of(program, condition, holds, |e| ranges.of(program, e));
-            if more.is_empty() { here.clone() } else { here.iter().copied().chain(more).collect() }
+            if more.is_empty() {
+                here.clone()
+            } else {
+                here.iter().copied().chain(more).collect()
+            }
         };
         match program.node(id) {
-            &Node::If { condition, then, otherwise } => {
-                let (yes, no) = (with(condition, true, ranges), with(condition, false, ranges));
+            &Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
+                let (yes, no) = (
+                    with(condition, true, ranges),
+                    with(condition, false, ranges),
+                );
                 reach(&mut facts, condition, &here);
                 reach(&mut facts, then, &yes);
                 reach(&mut facts, otherwise, &no);
             }
-            Node::Reduce { guard: Some(guard), body, .. } => {
+            Node::Reduce {
+                guard: Some(guard),
+                body,
+                ..
+            } => {
                 let (guard, body) = (*guard, *body);
                 let inside = with(guard, true, ranges);
                 reach(&mut facts, guard, &here);

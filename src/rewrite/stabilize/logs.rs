@@ -23,7 +23,11 @@ pub(super) const RULES: &[Rule] = &[
     // log1p(-sigmoid(x)) is -inf for x above 37; log1p(-exp(x)) is inexact for x near 0.
     Rule::new("log1p_of_less_exp", &[Op::Log1p], log1p_of_less_exp),
     // log(sum(exp(x - m))) + m with m = max(x) is NaN where all x are -inf; the shift is not needed.
-    Rule::new("logsumexp_of_shifted", &[Op::Add, Op::Sub], logsumexp_of_shifted),
+    Rule::new(
+        "logsumexp_of_shifted",
+        &[Op::Add, Op::Sub],
+        logsumexp_of_shifted,
+    ),
     // log2 of what log has a rule for.
     Rule::new("log2_of_exp", &[Op::Log2], log2_of_exp),
 ];
@@ -67,7 +71,11 @@ fn log_of_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 
 fn log_of_weight(r: &mut Rewriter, factors: &Factors, weight: ExprId) -> ExprId {
     if factors.literal == 1.0 && factors.num.is_empty() {
-        let inverse = Factors { literal: 1.0, num: factors.den.clone(), den: vec![] };
+        let inverse = Factors {
+            literal: 1.0,
+            num: factors.den.clone(),
+            den: vec![],
+        };
         let below = r.product(&inverse);
         // For a divisor of -inf the quotient is -0, which has a logarithm.
         if r.range(below).low > f64::NEG_INFINITY {
@@ -135,7 +143,8 @@ fn log_of_one_plus(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     };
     let minus = matches!(r.program.node(argument), Node::Op(Op::Sub, _));
     // Whole numbers and constants gain nothing.
-    let gains = |r: &Rewriter, x: ExprId| !r.is_given(x) && r.program.unary(x, Op::ToReal).is_none();
+    let gains =
+        |r: &Rewriter, x: ExprId| !r.is_given(x) && r.program.unary(x, Op::ToReal).is_none();
     if r.program.is_number(a, 1.0) && gains(r, b) {
         let x = if minus { r.neg(b) } else { b };
         return Some(r.op(Op::Log1p, &[x]));
@@ -144,7 +153,9 @@ fn log_of_one_plus(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         return Some(r.op(Op::Log1p, &[a]));
     }
     let terms = r.terms(argument, 6);
-    let one = terms.iter().position(|&(minus, t)| !minus && r.program.is_number(t, 1.0))?;
+    let one = terms
+        .iter()
+        .position(|&(minus, t)| !minus && r.program.is_number(t, 1.0))?;
     let mut rest: Option<ExprId> = None;
     for (i, &(minus, t)) in terms.iter().enumerate() {
         if i == one {
@@ -173,11 +184,18 @@ fn log_of_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     if factors.literal <= 0.0 {
         return None;
     }
-    let mut constant = Factors { literal: factors.literal, ..Factors::one() };
+    let mut constant = Factors {
+        literal: factors.literal,
+        ..Factors::one()
+    };
     let mut wide: Vec<(f64, ExprId)> = vec![];
     for (sign, f) in both_sides(&factors) {
         if r.is_given(f) && r.range(f).is_nonnegative() {
-            if sign > 0.0 { constant.num.push(f) } else { constant.den.push(f) }
+            if sign > 0.0 {
+                constant.num.push(f)
+            } else {
+                constant.den.push(f)
+            }
             continue;
         }
         let (power, base) = power_of(r, f);
@@ -224,7 +242,11 @@ fn log_of_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 }
 
 fn both_sides(f: &Factors) -> Vec<(f64, ExprId)> {
-    f.num.iter().map(|&x| (1.0, x)).chain(f.den.iter().map(|&x| (-1.0, x))).collect()
+    f.num
+        .iter()
+        .map(|&x| (1.0, x))
+        .chain(f.den.iter().map(|&x| (-1.0, x)))
+        .collect()
 }
 
 /// `x^n` as (n, x), `sqrt(x)` as (1/2, x); else (1, e).
@@ -245,7 +267,11 @@ fn power_of(r: &mut Rewriter, e: ExprId) -> (f64, ExprId) {
 
 /// `abs(x)`, x itself where that is not negative.
 fn magnitude(r: &mut Rewriter, x: ExprId) -> ExprId {
-    if r.range(x).is_nonnegative() { x } else { r.op(Op::Abs, &[x]) }
+    if r.range(x).is_nonnegative() {
+        x
+    } else {
+        r.op(Op::Abs, &[x])
+    }
 }
 
 /// `log(abs(a * b))` is a sum whatever the signs are.
@@ -266,7 +292,15 @@ fn log_of_magnitude(r: &mut Rewriter, product: ExprId) -> Option<ExprId> {
 fn log_of_prod(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let argument = r.program.unary(e, Op::Log)?;
     let argument = r.look(argument);
-    let Node::Reduce { op: ReduceOp::Prod, axes, guard, body } = r.program.node(argument).clone() else { return None };
+    let Node::Reduce {
+        op: ReduceOp::Prod,
+        axes,
+        guard,
+        body,
+    } = r.program.node(argument).clone()
+    else {
+        return None;
+    };
     if r.program.ty(body) != crate::ir::Type::Real || !r.range(body).is_nonnegative() {
         return None;
     }
@@ -277,7 +311,14 @@ fn log_of_prod(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 fn log_of_branches(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let argument = r.program.unary(e, Op::Log)?;
     let argument = r.look(argument);
-    let &Node::If { condition, then, otherwise } = r.program.node(argument) else { return None };
+    let &Node::If {
+        condition,
+        then,
+        otherwise,
+    } = r.program.node(argument)
+    else {
+        return None;
+    };
     let mut log = |x: ExprId| {
         let plain = r.program.op(Op::Log, &[x]);
         let better = r.improve(plain);
@@ -343,7 +384,9 @@ fn logsumexp_of_shifted(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     rest[at].1 = sum;
     // Every term taken out of the sum must meet its opposite.
     for (minus, shift) in shifts {
-        let opposite = rest.iter().position(|&(m, t)| t == shift && m != (minus != sign))?;
+        let opposite = rest
+            .iter()
+            .position(|&(m, t)| t == shift && m != (minus != sign))?;
         rest.remove(opposite);
     }
     Some(r.sum_of(&rest))

@@ -65,8 +65,17 @@ struct Rule {
 }
 
 impl Rule {
-    const fn new(name: &'static str, roots: &'static [Op], apply: fn(&mut Rewriter, ExprId) -> Option<ExprId>) -> Rule {
-        Rule { name, when: When::Always, roots, apply }
+    const fn new(
+        name: &'static str,
+        roots: &'static [Op],
+        apply: fn(&mut Rewriter, ExprId) -> Option<ExprId>,
+    ) -> Rule {
+        Rule {
+            name,
+            when: When::Always,
+            roots,
+            apply,
+        }
     }
 
     const fn after(
@@ -74,12 +83,24 @@ impl Rule {
         roots: &'static [Op],
         apply: fn(&mut Rewriter, ExprId) -> Option<ExprId>,
     ) -> Rule {
-        Rule { name, when: When::After, roots, apply }
+        Rule {
+            name,
+            when: When::After,
+            roots,
+            apply,
+        }
     }
 }
 
 /// All rules; of those that share an operator the earlier goes first.
-const TABLES: [&[Rule]; 6] = [logs::RULES, exps::RULES, cancel::RULES, norms::RULES, variance::RULES, entropy::RULES];
+const TABLES: [&[Rule]; 6] = [
+    logs::RULES,
+    exps::RULES,
+    cancel::RULES,
+    norms::RULES,
+    variance::RULES,
+    entropy::RULES,
+];
 
 /// The names of all rules, in order.
 pub fn rule_names() -> impl Iterator<Item = &'static str> {
@@ -90,7 +111,13 @@ pub fn rule_names() -> impl Iterator<Item = &'static str> {
 fn rules_of(op: Op) -> &'static [&'static Rule] {
     static INDEX: OnceLock<Vec<Vec<&'static Rule>>> = OnceLock::new();
     let index = INDEX.get_or_init(|| {
-        let rules = |op: &Op| TABLES.iter().flat_map(|t| t.iter()).filter(|r| r.roots.contains(op)).collect();
+        let rules = |op: &Op| {
+            TABLES
+                .iter()
+                .flat_map(|t| t.iter())
+                .filter(|r| r.roots.contains(op))
+                .collect()
+        };
         Op::ALL.iter().map(rules).collect()
     });
     &index[op as usize]
@@ -127,28 +154,44 @@ pub fn stabilize(program: &mut Program, phase: Phase) -> Vec<Applied> {
 /// Definitions in dependency order; those that need each other are one group.
 fn definition_groups(program: &Program) -> Vec<Vec<TensorId>> {
     let edges: Vec<Vec<usize>> = (0..program.tensors.len())
-        .map(|t| program.reads(TensorId(t as u32)).into_iter().map(TensorId::index).collect())
+        .map(|t| {
+            program
+                .reads(TensorId(t as u32))
+                .into_iter()
+                .map(TensorId::index)
+                .collect()
+        })
         .collect();
     let roots: Vec<usize> = program.outputs().iter().map(|t| t.index()).collect();
     let groups = crate::graph::components(&edges, &roots);
     groups
         .into_iter()
-        .map(|g| g.into_iter().map(|t| TensorId(t as u32)).filter(|&t| program.body(t).is_some()).collect())
+        .map(|g| {
+            g.into_iter()
+                .map(|t| TensorId(t as u32))
+                .filter(|&t| program.body(t).is_some())
+                .collect()
+        })
         .filter(|g: &Vec<TensorId>| !g.is_empty())
         .collect()
 }
 
 /// Which tensors have a derivative: inputs that are differentiated, here or by an inner `grad`, and what reads them.
 fn active_tensors(program: &Program, groups: &[Vec<TensorId>]) -> Vec<bool> {
-    let mut active: Vec<bool> =
-        program.tensors.iter().map(|t| matches!(&t.kind, TensorKind::Input(i) if i.differentiated)).collect();
+    let mut active: Vec<bool> = program
+        .tensors
+        .iter()
+        .map(|t| matches!(&t.kind, TensorKind::Input(i) if i.differentiated))
+        .collect();
     for t in &program.tensors {
         if let TensorKind::Definition(Body::Grad { wrt, .. }) = t.kind {
             active[wrt.index()] = true;
         }
     }
     for group in groups {
-        let reads = group.iter().any(|&t| active[t.index()] || program.reads(t).iter().any(|r| active[r.index()]));
+        let reads = group
+            .iter()
+            .any(|&t| active[t.index()] || program.reads(t).iter().any(|r| active[r.index()]));
         for t in group {
             active[t.index()] = reads;
         }
@@ -180,7 +223,12 @@ struct Rewriter<'a> {
 }
 
 impl<'a> Rewriter<'a> {
-    fn new(program: &'a mut Program, phase: Phase, ranges: Ranges, all_facts: Facts) -> Rewriter<'a> {
+    fn new(
+        program: &'a mut Program,
+        phase: Phase,
+        ranges: Ranges,
+        all_facts: Facts,
+    ) -> Rewriter<'a> {
         let open = vec![false; program.tensors.len()];
         let tensor = program.value;
         Rewriter {
@@ -213,9 +261,11 @@ impl<'a> Rewriter<'a> {
         }
         let body = match self.program.body(tensor) {
             Some(Body::Expr(e)) => Body::Expr(self.memo[e]),
-            Some(Body::Argsort { along, guard, key }) => {
-                Body::Argsort { along: *along, guard: guard.map(|g| self.memo[&g]), key: self.memo[key] }
-            }
+            Some(Body::Argsort { along, guard, key }) => Body::Argsort {
+                along: *along,
+                guard: guard.map(|g| self.memo[&g]),
+                key: self.memo[key],
+            },
             Some(body @ Body::Grad { .. }) => body.clone(),
             None => return,
         };
@@ -232,7 +282,12 @@ impl<'a> Rewriter<'a> {
         self.facts.clear();
         if let Some(facts) = self.all_facts.get(&id) {
             let memo = &self.memo;
-            let current = |f: &Fact| memo.get(&f.subject).map(|&subject| Fact { subject, range: f.range });
+            let current = |f: &Fact| {
+                memo.get(&f.subject).map(|&subject| Fact {
+                    subject,
+                    range: f.range,
+                })
+            };
             self.facts.extend(facts.iter().filter_map(current));
         }
         let new = self.improve(new);
@@ -247,11 +302,17 @@ impl<'a> Rewriter<'a> {
     /// Applies rules to `e` until none fires. Its operands are taken as they are, but for signs and literals, which the
     /// smart constructors move outwards past what rules start from.
     fn improve(&mut self, e: ExprId) -> ExprId {
-        let Node::Op(op, operands) = self.program.node(e) else { return e };
+        let Node::Op(op, operands) = self.program.node(e) else {
+            return e;
+        };
         match (op, &operands[..]) {
             (Op::Neg, &[inner]) => {
                 let better = self.improve(inner);
-                return if better == inner { e } else { self.program.neg(better) };
+                return if better == inner {
+                    e
+                } else {
+                    self.program.neg(better)
+                };
             }
             (Op::Mul, &[literal, inner]) if self.program.number(literal).is_some() => {
                 let better = self.improve(inner);
@@ -262,7 +323,9 @@ impl<'a> Rewriter<'a> {
             }
             _ => {}
         }
-        let Node::Op(op, _) = self.program.node(e) else { return e };
+        let Node::Op(op, _) = self.program.node(e) else {
+            return e;
+        };
         if rules_of(*op).is_empty() || self.nesting >= NESTING {
             return e;
         }
@@ -287,7 +350,9 @@ impl<'a> Rewriter<'a> {
 
     /// The first rule that fires.
     fn step(&mut self, e: ExprId) -> Option<ExprId> {
-        let Node::Op(op, _) = self.program.node(e) else { return None };
+        let Node::Op(op, _) = self.program.node(e) else {
+            return None;
+        };
         for rule in rules_of(*op) {
             if rule.when == When::After && self.phase == Phase::Before {
                 continue;
@@ -295,7 +360,11 @@ impl<'a> Rewriter<'a> {
             let done = self.applied.len();
             match (rule.apply)(self, e) {
                 Some(new) if new != e => {
-                    self.applied.push(Applied { rule: rule.name, tensor: self.tensor, span: self.span });
+                    self.applied.push(Applied {
+                        rule: rule.name,
+                        tensor: self.tensor,
+                        span: self.span,
+                    });
                     return Some(new);
                 }
                 // What it rewrote on the way is not used.
@@ -307,10 +376,13 @@ impl<'a> Rewriter<'a> {
 
     /// Whether `e` has a derivative with respect to anything.
     fn is_active(&self, e: ExprId) -> bool {
-        self.program.reachable(&[e]).into_iter().any(|n| match self.program.node(n) {
-            Node::Read { tensor, .. } => self.active.get(tensor.index()).is_none_or(|&a| a),
-            _ => false,
-        })
+        self.program
+            .reachable(&[e])
+            .into_iter()
+            .any(|n| match self.program.node(n) {
+                Node::Read { tensor, .. } => self.active.get(tensor.index()).is_none_or(|&a| a),
+                _ => false,
+            })
     }
 
     /// The range of `e` where it is evaluated.

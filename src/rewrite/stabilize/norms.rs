@@ -42,7 +42,15 @@ struct Squares {
 
 fn squares(r: &mut Rewriter, e: ExprId) -> Option<Squares> {
     let e = r.look(e);
-    let Node::Reduce { op, axes, guard, body } = r.program.node(e).clone() else { return None };
+    let Node::Reduce {
+        op,
+        axes,
+        guard,
+        body,
+    } = r.program.node(e).clone()
+    else {
+        return None;
+    };
     let mean = match op {
         ReduceOp::Sum => false,
         ReduceOp::Mean => true,
@@ -62,7 +70,13 @@ fn squares(r: &mut Rewriter, e: ExprId) -> Option<Squares> {
     }
     let mut axes = axes.to_vec();
     if let Some(root) = r.square_root_of(body) {
-        return Some(Squares { mean, axes, guard, root, literal: 1.0 });
+        return Some(Squares {
+            mean,
+            axes,
+            guard,
+            root,
+            literal: 1.0,
+        });
     }
     let body = r.look(body);
     // A literal in front: 0.5 * x^2.
@@ -71,7 +85,13 @@ fn squares(r: &mut Rewriter, e: ExprId) -> Option<Squares> {
         && literal > 0.0
         && let Some(root) = r.square_root_of(x)
     {
-        return Some(Squares { mean, axes, guard, root, literal });
+        return Some(Squares {
+            mean,
+            axes,
+            guard,
+            root,
+            literal,
+        });
     }
     // A sum in a sum, a mean in a mean.
     if let Node::Reduce { guard: None, .. } = r.program.node(body)
@@ -124,7 +144,10 @@ fn scaled_root(r: &mut Rewriter, e: ExprId, rest: &Factors) -> Option<ExprId> {
         return Some(e);
     }
     if rest.num.is_empty() && rest.literal == 1.0 {
-        let inverse = Factors { num: rest.den.clone(), ..Factors::one() };
+        let inverse = Factors {
+            num: rest.den.clone(),
+            ..Factors::one()
+        };
         let below = r.product(&inverse);
         let root = r.program.op(Op::Sqrt, &[below]);
         return Some(r.program.div(e, root));
@@ -155,14 +178,30 @@ fn root_of_square(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     if f.literal <= 0.0 {
         return None;
     }
-    let mut rest = Factors { literal: f.literal, ..Factors::one() };
+    let mut rest = Factors {
+        literal: f.literal,
+        ..Factors::one()
+    };
     let mut roots = Factors::one();
-    for (below, &x) in f.num.iter().map(|x| (false, x)).chain(f.den.iter().map(|x| (true, x))) {
+    for (below, &x) in f
+        .num
+        .iter()
+        .map(|x| (false, x))
+        .chain(f.den.iter().map(|x| (true, x)))
+    {
         if r.is_given(x) && r.range(x).is_nonnegative() {
-            if below { rest.den.push(x) } else { rest.num.push(x) }
+            if below {
+                rest.den.push(x)
+            } else {
+                rest.num.push(x)
+            }
         } else {
             let root = r.square_root_of(x)?;
-            if below { roots.den.push(root) } else { roots.num.push(root) }
+            if below {
+                roots.den.push(root)
+            } else {
+                roots.num.push(root)
+            }
         }
     }
     if roots == Factors::one() {
@@ -188,7 +227,11 @@ fn root_of_two_squares(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             return None;
         }
         // Divided already: its own result.
-        if r.factors(root).den.iter().any(|&d| r.program.unary(d, Op::StopGradient).is_some()) {
+        if r.factors(root)
+            .den
+            .iter()
+            .any(|&d| r.program.unary(d, Op::StopGradient).is_some())
+        {
             return None;
         }
         roots.push(root);

@@ -38,7 +38,13 @@ const DEPTH: u32 = 6;
 
 impl Scaled {
     pub fn pure(log: ExprId, growth: Growth) -> Scaled {
-        Scaled { weight: Factors::one(), log, growth, finite: false, shifted: false }
+        Scaled {
+            weight: Factors::one(),
+            log,
+            growth,
+            finite: false,
+            shifted: false,
+        }
     }
 
     /// The weight is a positive number (a literal, often 1).
@@ -55,7 +61,12 @@ impl Rewriter<'_> {
 
     fn scaled_at(&mut self, e: ExprId, depth: u32) -> Option<Scaled> {
         let e = self.look(e);
-        if depth == 0 || matches!(self.program.node(e), Node::Real(_) | Node::Read { .. } | Node::Param(_)) {
+        if depth == 0
+            || matches!(
+                self.program.node(e),
+                Node::Real(_) | Node::Read { .. } | Node::Param(_)
+            )
+        {
             return None;
         }
         let plain = self.facts.is_empty() && depth >= DEPTH - 1;
@@ -64,8 +75,17 @@ impl Rewriter<'_> {
         }
         let answer = match self.program.node(e).clone() {
             Node::Op(op, operands) => self.scaled_op(op, &operands, e, depth - 1),
-            Node::If { condition, then, otherwise } => self.scaled_if(condition, then, otherwise, depth - 1),
-            Node::Reduce { op, axes, guard, body } => self.scaled_reduction(op, &axes, guard, body, depth - 1),
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => self.scaled_if(condition, then, otherwise, depth - 1),
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            } => self.scaled_reduction(op, &axes, guard, body, depth - 1),
             Node::Real(_)
             | Node::Int(_)
             | Node::Bool(_)
@@ -83,7 +103,11 @@ impl Rewriter<'_> {
     fn scaled_op(&mut self, op: Op, operands: &[ExprId], e: ExprId, depth: u32) -> Option<Scaled> {
         match (op, operands) {
             (Op::Exp, &[x]) if !self.is_shifted(x) => {
-                let growth = if self.range(x).high <= 0.0 { Growth::Decays } else { Growth::Grows };
+                let growth = if self.range(x).high <= 0.0 {
+                    Growth::Decays
+                } else {
+                    Growth::Grows
+                };
                 Some(Scaled::pure(x, growth))
             }
             // sigmoid(x) = exp(-softplus(-x))
@@ -99,7 +123,10 @@ impl Rewriter<'_> {
                 let small = self.program.op(Op::Expm1, &[exponent]);
                 let half = self.scale(0.5, small);
                 let rest = self.program.op(Op::Log1p, &[half]);
-                Some(Scaled::pure(self.program.add(magnitude, rest), Growth::Grows))
+                Some(Scaled::pure(
+                    self.program.add(magnitude, rest),
+                    Growth::Grows,
+                ))
             }
             (Op::Neg | Op::Mul | Op::Div, _) => self.scaled_product(e, depth),
             (Op::Pow, &[base, exponent]) => {
@@ -125,7 +152,9 @@ impl Rewriter<'_> {
             Node::Op(Op::Min, o) if p.is_number(o[1], HELD) => o[0],
             _ => exponent,
         };
-        self.terms(e, 6).iter().any(|&(minus, t)| minus && matches!(p.node(t), Node::Op(Op::StopGradient, _)))
+        self.terms(e, 6)
+            .iter()
+            .any(|&(minus, t)| minus && matches!(p.node(t), Node::Op(Op::StopGradient, _)))
     }
 
     fn scaled_power(&mut self, base: ExprId, exponent: ExprId, depth: u32) -> Option<Scaled> {
@@ -137,19 +166,33 @@ impl Rewriter<'_> {
             Some(x) => self.scale(x, s.log),
             None => self.program.mul(exponent, s.log),
         };
-        Some(Scaled { log, growth: Growth::Grows, ..s })
+        Some(Scaled {
+            log,
+            growth: Growth::Grows,
+            ..s
+        })
     }
 
     /// Exponents of a product add. At most one factor may be a shifted sum.
     fn scaled_product(&mut self, e: ExprId, depth: u32) -> Option<Scaled> {
         let factors = self.factors(e);
-        let mut weight = Factors { literal: factors.literal, ..Factors::one() };
+        let mut weight = Factors {
+            literal: factors.literal,
+            ..Factors::one()
+        };
         let mut log: Option<ExprId> = None;
         let (mut growth, mut finite, mut shifted) = (Growth::Decays, true, false);
         let sides = [(false, &factors.num), (true, &factors.den)];
-        for (below, f) in sides.into_iter().flat_map(|(below, v)| v.iter().map(move |&f| (below, f))) {
+        for (below, f) in sides
+            .into_iter()
+            .flat_map(|(below, v)| v.iter().map(move |&f| (below, f)))
+        {
             let Some(s) = self.scaled_at(f, depth) else {
-                if below { weight.den.push(f) } else { weight.num.push(f) }
+                if below {
+                    weight.den.push(f)
+                } else {
+                    weight.num.push(f)
+                }
                 continue;
             };
             log = Some(match (log, below) {
@@ -158,13 +201,23 @@ impl Rewriter<'_> {
                 (Some(l), false) => self.program.add(l, s.log),
                 (Some(l), true) => self.program.sub(l, s.log),
             });
-            weight = if below { weight.over(&s.weight) } else { weight.times(&s.weight) };
+            weight = if below {
+                weight.over(&s.weight)
+            } else {
+                weight.times(&s.weight)
+            };
             growth = growth.max(if below { Growth::Grows } else { s.growth });
             finite &= s.finite;
             shifted |= s.shifted;
         }
         let log = log?;
-        Some(Scaled { weight, log, growth, finite, shifted })
+        Some(Scaled {
+            weight,
+            log,
+            growth,
+            finite,
+            shifted,
+        })
     }
 
     /// The logarithm of a branch: of a literal as well, 0 included.
@@ -184,7 +237,13 @@ impl Rewriter<'_> {
         }
     }
 
-    fn scaled_if(&mut self, condition: ExprId, then: ExprId, otherwise: ExprId, depth: u32) -> Option<Scaled> {
+    fn scaled_if(
+        &mut self,
+        condition: ExprId,
+        then: ExprId,
+        otherwise: ExprId,
+        depth: u32,
+    ) -> Option<Scaled> {
         let (a, b) = (self.branch(then, depth)?, self.branch(otherwise, depth)?);
         let growth = a.1.max(b.1)?;
         Some(Scaled::pure(self.program.iff(condition, a.0, b.0), growth))
@@ -212,7 +271,10 @@ impl Rewriter<'_> {
                 if s.weight != Factors::one() {
                     return None;
                 }
-                Some(Scaled::pure(self.reduce(ReduceOp::Sum, axes, guard, s.log), Growth::Grows))
+                Some(Scaled::pure(
+                    self.reduce(ReduceOp::Sum, axes, guard, s.log),
+                    Growth::Grows,
+                ))
             }
             ReduceOp::Max
             | ReduceOp::Min
@@ -230,14 +292,23 @@ impl Rewriter<'_> {
     /// the maximum subtracted by hand, over the elements whose weight is not 0.
     fn summed(&mut self, s: Scaled, axes: &[AxisId], guard: Option<ExprId>) -> Option<Scaled> {
         let bound = |r: &Self, e: ExprId| axes.iter().any(|&a| r.program.is_free(a, e));
-        let given = s.weight.num.iter().chain(&s.weight.den).all(|&f| !bound(self, f));
+        let given = s
+            .weight
+            .num
+            .iter()
+            .chain(&s.weight.den)
+            .all(|&f| !bound(self, f));
         if given {
             // Sigmoids do not leave the range together; their sum is not worth an exponential each.
             if s.growth == Growth::Decays && self.is_softplus(s.log) {
                 return None;
             }
             let log = self.reduce(ReduceOp::LogSumExp, axes, guard, s.log);
-            return Some(Scaled { log, finite: false, ..s });
+            return Some(Scaled {
+                log,
+                finite: false,
+                ..s
+            });
         }
         if s.growth == Growth::Decays && self.is_softplus(s.log) {
             return None;
@@ -255,13 +326,29 @@ impl Rewriter<'_> {
         let active = self.is_active(weight);
         let exponent = self.shifted_exponent(s.log, shift, active);
         let weighted = self.program.mul(weight, exponent);
-        let sum = self.reduce(ReduceOp::Sum, axes, if active { guard } else { Some(among) }, weighted);
-        let weight = Factors { num: vec![sum], ..Factors::one() };
-        Some(Scaled { weight, log: shift, growth: s.growth, finite: true, shifted: true })
+        let sum = self.reduce(
+            ReduceOp::Sum,
+            axes,
+            if active { guard } else { Some(among) },
+            weighted,
+        );
+        let weight = Factors {
+            num: vec![sum],
+            ..Factors::one()
+        };
+        Some(Scaled {
+            weight,
+            log: shift,
+            growth: s.growth,
+            finite: true,
+            shifted: true,
+        })
     }
 
     fn is_softplus(&self, log: ExprId) -> bool {
-        self.program.unary(log, Op::Neg).is_some_and(|n| self.program.unary(n, Op::Softplus).is_some())
+        self.program
+            .unary(log, Op::Neg)
+            .is_some_and(|n| self.program.unary(n, Op::Softplus).is_some())
     }
 
     /// A maximum as a shift: 0 where it is infinite, and no derivative passes, since the shift cancels.
@@ -292,7 +379,9 @@ impl Rewriter<'_> {
         for &(minus, t) in &terms {
             parts.push(self.part(minus, t, depth));
         }
-        let grows = parts.iter().any(|p| p.scaled.as_ref().is_some_and(|s| s.growth == Growth::Grows));
+        let grows = parts
+            .iter()
+            .any(|p| p.scaled.as_ref().is_some_and(|s| s.growth == Growth::Grows));
         let all = parts.iter().all(|p| p.scaled.is_some());
         if !grows && !all {
             return None;
@@ -311,7 +400,11 @@ impl Rewriter<'_> {
         {
             s.weight.literal = -s.weight.literal;
         }
-        Part { minus, term: t, scaled }
+        Part {
+            minus,
+            term: t,
+            scaled,
+        }
     }
 
     /// A term as `literal * exp(log)`: a pure exponential, or a constant that is provably not negative.
@@ -409,8 +502,17 @@ impl Rewriter<'_> {
                 None => value,
             });
         }
-        let weight = Factors { num: vec![sum?], ..Factors::one() };
-        Some(Scaled { weight, log: shift, growth: Growth::Grows, finite: true, shifted: true })
+        let weight = Factors {
+            num: vec![sum?],
+            ..Factors::one()
+        };
+        Some(Scaled {
+            weight,
+            log: shift,
+            growth: Growth::Grows,
+            finite: true,
+            shifted: true,
+        })
     }
 }
 

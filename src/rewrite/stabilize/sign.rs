@@ -35,16 +35,31 @@ impl Range {
     pub const ALL: Range = Range::closed(f64::NEG_INFINITY, f64::INFINITY);
 
     pub const fn closed(low: f64, high: f64) -> Range {
-        Range { low, high, low_open: false, high_open: false, not_zero: false }
+        Range {
+            low,
+            high,
+            low_open: false,
+            high_open: false,
+            not_zero: false,
+        }
     }
 
     pub const fn open(low: f64, high: f64) -> Range {
-        Range { low, high, low_open: true, high_open: true, not_zero: false }
+        Range {
+            low,
+            high,
+            low_open: true,
+            high_open: true,
+            not_zero: false,
+        }
     }
 
     /// From `low`, not infinite.
     const fn from(low: f64) -> Range {
-        Range { high_open: true, ..Range::closed(low, f64::INFINITY) }
+        Range {
+            high_open: true,
+            ..Range::closed(low, f64::INFINITY)
+        }
     }
 
     /// `>= 0`.
@@ -68,11 +83,13 @@ impl Range {
 
     /// Neither infinity.
     pub fn is_finite(self) -> bool {
-        (self.low > f64::NEG_INFINITY || self.low_open) && (self.high < f64::INFINITY || self.high_open)
+        (self.low > f64::NEG_INFINITY || self.low_open)
+            && (self.high < f64::INFINITY || self.high_open)
     }
 
     pub fn contains(self, x: f64) -> bool {
-        (x > self.low || x == self.low && !self.low_open) && (x < self.high || x == self.high && !self.high_open)
+        (x > self.low || x == self.low && !self.low_open)
+            && (x < self.high || x == self.high && !self.high_open)
     }
 
     /// What is in both.
@@ -87,7 +104,13 @@ impl Range {
             std::cmp::Ordering::Greater => (other.high, other.high_open),
             std::cmp::Ordering::Equal => (self.high, self.high_open || other.high_open),
         };
-        Range { low, high, low_open, high_open, not_zero: self.not_zero || other.not_zero }
+        Range {
+            low,
+            high,
+            low_open,
+            high_open,
+            not_zero: self.not_zero || other.not_zero,
+        }
     }
 
     /// What is in either, and between.
@@ -103,7 +126,13 @@ impl Range {
             std::cmp::Ordering::Equal => (self.high, self.high_open && other.high_open),
         };
         let not_zero = self.is_nonzero() && other.is_nonzero();
-        Range { low, high, low_open, high_open, not_zero }
+        Range {
+            low,
+            high,
+            low_open,
+            high_open,
+            not_zero,
+        }
     }
 
     fn negated(self) -> Range {
@@ -119,7 +148,8 @@ impl Range {
     /// Rounding may reach an end that the exact sum does not, but not where the other term is not negative (positive).
     fn plus(self, other: Range) -> Range {
         let end = |a: f64, b: f64, none: f64| if (a + b).is_nan() { none } else { a + b };
-        let stays = |a_open: bool, b_open: bool, a: f64, b: f64| a_open && b == 0.0 || b_open && a == 0.0;
+        let stays =
+            |a_open: bool, b_open: bool, a: f64, b: f64| a_open && b == 0.0 || b_open && a == 0.0;
         Range {
             low: end(self.low, other.low, f64::NEG_INFINITY),
             high: end(self.high, other.high, f64::INFINITY),
@@ -163,8 +193,16 @@ impl Range {
     fn mapped(self, f: impl Fn(f64) -> f64) -> Range {
         let (low, high) = (f(self.low), f(self.high));
         Range::closed(
-            if low.is_nan() { f64::NEG_INFINITY } else { low - slack(low) },
-            if high.is_nan() { f64::INFINITY } else { high + slack(high) },
+            if low.is_nan() {
+                f64::NEG_INFINITY
+            } else {
+                low - slack(low)
+            },
+            if high.is_nan() {
+                f64::INFINITY
+            } else {
+                high + slack(high)
+            },
         )
     }
 
@@ -177,7 +215,13 @@ impl Range {
         }
         let high = self.high.max(-self.low);
         let high_open = (self.high < high || self.high_open) && (-self.low < high || self.low_open);
-        Range { low: 0.0, high, low_open: self.not_zero, high_open, not_zero: false }
+        Range {
+            low: 0.0,
+            high,
+            low_open: self.not_zero,
+            high_open,
+            not_zero: false,
+        }
     }
 
     fn squared(self) -> Range {
@@ -256,10 +300,15 @@ impl Ranges {
 
     fn of_node(&mut self, program: &Program, e: ExprId, facts: &[Fact], depth: u32) -> Range {
         match program.node(e) {
-            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => {
-                leaf(program, e)
-            }
-            Node::Read { tensor, default, .. } => {
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => leaf(program, e),
+            Node::Read {
+                tensor, default, ..
+            } => {
                 let (tensor, default) = (*tensor, *default);
                 let read = self.of_tensor(program, tensor, depth);
                 match default {
@@ -267,7 +316,11 @@ impl Ranges {
                     None => read,
                 }
             }
-            &Node::If { condition, then, otherwise } => {
+            &Node::If {
+                condition,
+                then,
+                otherwise,
+            } => {
                 let mut branch = |b: ExprId, holds: bool| {
                     let r = self.at(program, b, facts, depth);
                     // Only what leaves say: asking for more would start again at every `if`.
@@ -304,7 +357,14 @@ impl Ranges {
         r
     }
 
-    fn of_op(&mut self, program: &Program, op: Op, operands: &[ExprId], facts: &[Fact], depth: u32) -> Range {
+    fn of_op(
+        &mut self,
+        program: &Program,
+        op: Op,
+        operands: &[ExprId],
+        facts: &[Fact],
+        depth: u32,
+    ) -> Range {
         let mut get = |i: usize| self.at(program, operands[i], facts, depth);
         let from_zero = Range::closed(0.0, f64::INFINITY);
         match op {
@@ -328,9 +388,19 @@ impl Ranges {
                     let b = get(i);
                     let (most, least) = (a.join(b), a.meet(b));
                     if op == Op::Max {
-                        Range { low: least.low, low_open: least.low_open, not_zero: false, ..most }
+                        Range {
+                            low: least.low,
+                            low_open: least.low_open,
+                            not_zero: false,
+                            ..most
+                        }
                     } else {
-                        Range { high: least.high, high_open: least.high_open, not_zero: false, ..most }
+                        Range {
+                            high: least.high,
+                            high_open: least.high_open,
+                            not_zero: false,
+                            ..most
+                        }
                     }
                 })
             }
@@ -359,7 +429,10 @@ impl Ranges {
             }
             Op::Sqrt => {
                 let r = get(0);
-                Range { low_open: r.is_positive(), ..Range::closed(0.0, f64::INFINITY).meet(r.mapped(f64::sqrt)) }
+                Range {
+                    low_open: r.is_positive(),
+                    ..Range::closed(0.0, f64::INFINITY).meet(r.mapped(f64::sqrt))
+                }
             }
             Op::Exp => from_zero.meet(get(0).mapped(f64::exp)),
             Op::Expm1 => Range::closed(-1.0, f64::INFINITY).meet(get(0).mapped(f64::exp_m1)),
@@ -368,8 +441,16 @@ impl Ranges {
             Op::Log2 => get(0).mapped(f64::log2),
             Op::Sin | Op::Cos | Op::Tanh | Op::Erf => {
                 let r = get(0);
-                let high = if r.high <= 0.0 && !matches!(op, Op::Sin | Op::Cos) { 0.0 } else { 1.0 };
-                let low = if r.low >= 0.0 && !matches!(op, Op::Sin | Op::Cos) { 0.0 } else { -1.0 };
+                let high = if r.high <= 0.0 && !matches!(op, Op::Sin | Op::Cos) {
+                    0.0
+                } else {
+                    1.0
+                };
+                let low = if r.low >= 0.0 && !matches!(op, Op::Sin | Op::Cos) {
+                    0.0
+                } else {
+                    -1.0
+                };
                 Range::closed(low, high)
             }
             Op::Asin | Op::Atan => Range::closed(-1.6, 1.6),
@@ -377,11 +458,19 @@ impl Ranges {
             Op::Atan2 => Range::closed(-3.2, 3.2),
             Op::Sinh if get(0).is_nonnegative() => from_zero,
             Op::Cosh => Range::closed(1.0, f64::INFINITY),
-            Op::Sigmoid => Range::closed(0.0, 1.0).meet(get(0).mapped(|x| 1.0 / (1.0 + (-x).exp()))),
+            Op::Sigmoid => {
+                Range::closed(0.0, 1.0).meet(get(0).mapped(|x| 1.0 / (1.0 + (-x).exp())))
+            }
             Op::Softplus => from_zero,
             Op::Relu => {
                 let r = get(0);
-                Range { low: r.low.max(0.0), low_open: r.is_positive() && r.low_open, high: r.high.max(0.0), not_zero: false, ..r }
+                Range {
+                    low: r.low.max(0.0),
+                    low_open: r.is_positive() && r.low_open,
+                    high: r.high.max(0.0),
+                    not_zero: false,
+                    ..r
+                }
             }
             Op::Floor => get(0).mapped(f64::floor),
             Op::Ceil => get(0).mapped(f64::ceil),
@@ -395,14 +484,18 @@ impl Ranges {
                 }
             }
             Op::LogSumExp => {
-                let low = (0..operands.len()).map(|i| get(i).low).fold(f64::NEG_INFINITY, f64::max);
+                let low = (0..operands.len())
+                    .map(|i| get(i).low)
+                    .fold(f64::NEG_INFINITY, f64::max);
                 Range::closed(low - slack(low), f64::INFINITY)
             }
             Op::StopGradient => get(0),
             Op::ToReal => get(0),
             Op::ToInt => get(0).mapped(f64::trunc),
             Op::Tan | Op::Sinh | Op::Lgamma | Op::Digamma | Op::Polygamma => Range::ALL,
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => Range::ALL,
+            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => {
+                Range::ALL
+            }
         }
     }
 }
@@ -423,9 +516,12 @@ fn leaf(program: &Program, e: ExprId) -> Range {
             },
             None => Range::open(f64::NEG_INFINITY, f64::INFINITY),
         },
-        Node::Real(_) | Node::Bool(_) | Node::Read { .. } | Node::If { .. } | Node::Op(..) | Node::Reduce { .. } => {
-            Range::ALL
-        }
+        Node::Real(_)
+        | Node::Bool(_)
+        | Node::Read { .. }
+        | Node::If { .. }
+        | Node::Op(..)
+        | Node::Reduce { .. } => Range::ALL,
     }
 }
 
@@ -459,15 +555,20 @@ pub fn facts_of(
     let mut facts = vec![];
     let mut stack = vec![(condition, holds)];
     while let Some((c, holds)) = stack.pop() {
-        let Node::Op(op, o) = program.node(c) else { continue };
+        let Node::Op(op, o) = program.node(c) else {
+            continue;
+        };
         match (op, holds) {
             (Op::And, true) | (Op::Or, false) => stack.extend([(o[0], holds), (o[1], holds)]),
             (Op::Not, _) => stack.push((o[0], !holds)),
-            (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, _) if program.ty(o[0]) != Type::Bool => {
+            (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, _)
+                if program.ty(o[0]) != Type::Bool =>
+            {
                 let sides = [(o[0], range(o[0])), (o[1], range(o[1]))];
                 let says = compared(*op, holds, sides);
                 facts.extend(says.into_iter().flatten().filter(|f| {
-                    f.range != Range::ALL && !matches!(program.node(f.subject), Node::Real(_) | Node::Int(_))
+                    f.range != Range::ALL
+                        && !matches!(program.node(f.subject), Node::Real(_) | Node::Int(_))
                 }));
             }
             _ => {}
@@ -478,8 +579,16 @@ pub fn facts_of(
 
 /// The facts of one comparison. Where it does not hold, an operand may be NaN, which every range allows.
 fn compared(op: Op, holds: bool, [(a, ra), (b, rb)]: [(ExprId, Range); 2]) -> [Option<Fact>; 2] {
-    let below = |r: Range, strict: bool| Range { high: r.high, high_open: strict || r.high_open, ..Range::ALL };
-    let above = |r: Range, strict: bool| Range { low: r.low, low_open: strict || r.low_open, ..Range::ALL };
+    let below = |r: Range, strict: bool| Range {
+        high: r.high,
+        high_open: strict || r.high_open,
+        ..Range::ALL
+    };
+    let above = |r: Range, strict: bool| Range {
+        low: r.low,
+        low_open: strict || r.low_open,
+        ..Range::ALL
+    };
     let (less, strict) = match (op, holds) {
         (Op::Lt, true) | (Op::Ge, false) => (Some(true), true),
         (Op::Le, true) | (Op::Gt, false) => (Some(true), false),
@@ -490,8 +599,17 @@ fn compared(op: Op, holds: bool, [(a, ra), (b, rb)]: [(ExprId, Range); 2]) -> [O
             let zero = Range::closed(0.0, 0.0);
             let other = |x: ExprId, rx: Range, ry: Range| {
                 // Of a number that is not negative, `!= 0` says that it is positive.
-                let low = if rx.is_nonnegative() { 0.0 } else { f64::NEG_INFINITY };
-                let range = Range { low, low_open: low == 0.0, not_zero: true, ..Range::ALL };
+                let low = if rx.is_nonnegative() {
+                    0.0
+                } else {
+                    f64::NEG_INFINITY
+                };
+                let range = Range {
+                    low,
+                    low_open: low == 0.0,
+                    not_zero: true,
+                    ..Range::ALL
+                };
                 (ry == zero).then_some(Fact { subject: x, range })
             };
             return [other(a, ra, rb), other(b, rb, ra)];
@@ -502,5 +620,14 @@ fn compared(op: Op, holds: bool, [(a, ra), (b, rb)]: [(ExprId, Range); 2]) -> [O
         Some(false) => (above(rb, strict), below(ra, strict)),
         None => (rb, ra),
     };
-    [Some(Fact { subject: a, range: says_a }), Some(Fact { subject: b, range: says_b })]
+    [
+        Some(Fact {
+            subject: a,
+            range: says_a,
+        }),
+        Some(Fact {
+            subject: b,
+            range: says_b,
+        }),
+    ]
 }

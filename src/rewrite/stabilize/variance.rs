@@ -19,7 +19,15 @@ struct Moment {
 
 fn moment(r: &mut Rewriter, e: ExprId) -> Option<Moment> {
     let e = r.look(e);
-    let Node::Reduce { op, axes, guard, body } = r.program.node(e) else { return None };
+    let Node::Reduce {
+        op,
+        axes,
+        guard,
+        body,
+    } = r.program.node(e)
+    else {
+        return None;
+    };
     let over_count = match op {
         ReduceOp::Sum => 0,
         ReduceOp::Mean => 1,
@@ -37,7 +45,12 @@ fn moment(r: &mut Rewriter, e: ExprId) -> Option<Moment> {
     if r.program.ty(*body) != crate::ir::Type::Real {
         return None;
     }
-    Some(Moment { axes: axes.to_vec(), guard: *guard, body: *body, over_count })
+    Some(Moment {
+        axes: axes.to_vec(),
+        guard: *guard,
+        body: *body,
+        over_count,
+    })
 }
 
 /// `c (mean(x y) - mean(x) mean(y))` is `c mean((x - mean(x)) (y - mean(y)))`; means also as sums over the count, and
@@ -110,7 +123,10 @@ fn centred(
 /// The factors of `e`, a square as two equal ones.
 fn squares_apart(r: &mut Rewriter, e: ExprId) -> Factors {
     let f = r.factors(e);
-    let mut out = Factors { literal: f.literal, ..Factors::one() };
+    let mut out = Factors {
+        literal: f.literal,
+        ..Factors::one()
+    };
     for d in f.den {
         match r.program.binary(d, Op::Pow) {
             Some((base, two)) if r.program.is_number(two, 2.0) => out.den.extend([base, base]),
@@ -135,7 +151,12 @@ fn squares_apart(r: &mut Rewriter, e: ExprId) -> Factors {
 }
 
 fn over_same(r: &Rewriter, a: &Moment, b: &Moment) -> bool {
-    let extents = |m: &Moment| m.axes.iter().map(|&x| r.program.extent_of(x)).collect::<Vec<_>>();
+    let extents = |m: &Moment| {
+        m.axes
+            .iter()
+            .map(|&x| r.program.extent_of(x))
+            .collect::<Vec<_>>()
+    };
     if extents(a) != extents(b) {
         return false;
     }
@@ -149,7 +170,12 @@ fn over_same(r: &Rewriter, a: &Moment, b: &Moment) -> bool {
 
 /// The body of `m` over the axes of `joint`.
 fn body_in(r: &mut Rewriter, joint: &Moment, m: &Moment) -> ExprId {
-    let map = m.axes.iter().zip(&joint.axes).map(|(&from, &to)| (from, r.program.index_of(to))).collect();
+    let map = m
+        .axes
+        .iter()
+        .zip(&joint.axes)
+        .map(|(&from, &to)| (from, r.program.index_of(to)))
+        .collect();
     crate::rewrite::substitute(r.program, m.body, &map)
 }
 
@@ -182,11 +208,19 @@ fn take_count(r: &mut Rewriter, f: &mut Factors, count: ExprId) -> i32 {
     };
     let mut kept = vec![];
     for &d in &f.den {
-        if is_count(r, d) { power += 1 } else { kept.push(d) }
+        if is_count(r, d) {
+            power += 1
+        } else {
+            kept.push(d)
+        }
     }
     f.den = std::mem::take(&mut kept);
     for &n in &f.num {
-        if is_count(r, n) { power -= 1 } else { kept.push(n) }
+        if is_count(r, n) {
+            power -= 1
+        } else {
+            kept.push(n)
+        }
     }
     f.num = kept;
     power

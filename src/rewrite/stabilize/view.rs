@@ -20,7 +20,11 @@ const PARTS: usize = 12;
 
 impl Factors {
     pub fn one() -> Factors {
-        Factors { literal: 1.0, num: vec![], den: vec![] }
+        Factors {
+            literal: 1.0,
+            num: vec![],
+            den: vec![],
+        }
     }
 
     pub fn is_literal(&self) -> bool {
@@ -63,19 +67,31 @@ impl Rewriter<'_> {
     /// Whether reads of `tensor` are looked through: its body is small, and after differentiation, when reductions have
     /// definitions of their own, holds none.
     pub(super) fn may_look_through(&self, tensor: TensorId) -> bool {
-        let Some(&Body::Expr(body)) = self.program.body(tensor) else { return false };
+        let Some(&Body::Expr(body)) = self.program.body(tensor) else {
+            return false;
+        };
         let nodes = self.program.reachable(&[body]);
         if self.program.get(tensor).ty != Type::Real || nodes.len() > LOOK_LIMIT {
             return false;
         }
-        self.phase == Phase::Before || !nodes.iter().any(|&n| matches!(self.program.node(n), Node::Reduce { .. }))
+        self.phase == Phase::Before
+            || !nodes
+                .iter()
+                .any(|&n| matches!(self.program.node(n), Node::Reduce { .. }))
     }
 
     /// What `e` stands for: for a read of a definition, its body at the read's indices.
     pub(super) fn look(&mut self, e: ExprId) -> ExprId {
         let mut current = e;
         for _ in 0..8 {
-            let &Node::Read { tensor, default: None, .. } = self.program.node(current) else { break };
+            let &Node::Read {
+                tensor,
+                default: None,
+                ..
+            } = self.program.node(current)
+            else {
+                break;
+            };
             if !self.open[tensor.index()] {
                 break;
             }
@@ -83,9 +99,13 @@ impl Rewriter<'_> {
                 current = known;
                 continue;
             }
-            let Node::Read { index, .. } = self.program.node(current) else { break };
+            let Node::Read { index, .. } = self.program.node(current) else {
+                break;
+            };
             let index = index.to_vec();
-            let Some(body) = instantiate(self.program, tensor, &index) else { break };
+            let Some(body) = instantiate(self.program, tensor, &index) else {
+                break;
+            };
             self.looked.insert(current, body);
             current = body;
         }
@@ -125,14 +145,29 @@ impl Rewriter<'_> {
     /// `e` as a product, also of what definitions are products of.
     pub(super) fn deep_factors(&mut self, e: ExprId) -> Factors {
         let shallow = self.factors(e);
-        let mut deep = Factors { literal: shallow.literal, ..Factors::one() };
-        for (below, f) in shallow.num.iter().map(|&f| (false, f)).chain(shallow.den.iter().map(|&f| (true, f))) {
+        let mut deep = Factors {
+            literal: shallow.literal,
+            ..Factors::one()
+        };
+        for (below, f) in shallow
+            .num
+            .iter()
+            .map(|&f| (false, f))
+            .chain(shallow.den.iter().map(|&f| (true, f)))
+        {
             let looked = self.look(f);
             let inner = match self.program.node(looked) {
                 Node::Op(Op::Mul | Op::Div | Op::Neg, _) if looked != f => self.factors(looked),
-                _ => Factors { num: vec![f], ..Factors::one() },
+                _ => Factors {
+                    num: vec![f],
+                    ..Factors::one()
+                },
             };
-            deep = if below { deep.over(&inner) } else { deep.times(&inner) };
+            deep = if below {
+                deep.over(&inner)
+            } else {
+                deep.times(&inner)
+            };
         }
         deep
     }
@@ -219,13 +254,27 @@ impl Rewriter<'_> {
             }
             *budget -= 1;
             match p.node(e) {
-                Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Size(_) | Node::Param(_) => true,
-                Node::Op(_, o) => o.iter().all(|&x| walk(p, x, budget)),
-                Node::If { condition, then, otherwise } => {
-                    [*condition, *then, *otherwise].into_iter().all(|x| walk(p, x, budget))
+                Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Size(_) | Node::Param(_) => {
+                    true
                 }
-                Node::Reduce { op: ReduceOp::Count, guard: None, .. } => true,
-                Node::Reduce { op: ReduceOp::Count, guard: Some(_), .. } => p.free(e).is_empty(),
+                Node::Op(_, o) => o.iter().all(|&x| walk(p, x, budget)),
+                Node::If {
+                    condition,
+                    then,
+                    otherwise,
+                } => [*condition, *then, *otherwise]
+                    .into_iter()
+                    .all(|x| walk(p, x, budget)),
+                Node::Reduce {
+                    op: ReduceOp::Count,
+                    guard: None,
+                    ..
+                } => true,
+                Node::Reduce {
+                    op: ReduceOp::Count,
+                    guard: Some(_),
+                    ..
+                } => p.free(e).is_empty(),
                 Node::Reduce { .. } | Node::Axis(_) | Node::Read { .. } => false,
             }
         }
@@ -311,7 +360,13 @@ impl Rewriter<'_> {
 
     /// `literal * e`.
     pub(super) fn scale(&mut self, literal: f64, e: ExprId) -> ExprId {
-        self.times(&Factors { literal, ..Factors::one() }, e)
+        self.times(
+            &Factors {
+                literal,
+                ..Factors::one()
+            },
+            e,
+        )
     }
 
     /// A sum of terms, in order.
@@ -361,21 +416,37 @@ impl Rewriter<'_> {
     /// `logsumexp[C](x - m)` as `logsumexp[C](x)` and the terms that do not depend on C (here minus m).
     pub(super) fn unshifted(&mut self, e: ExprId) -> Option<(ExprId, Vec<Term>)> {
         let e = self.look(e);
-        let Node::Reduce { op: ReduceOp::LogSumExp, axes, guard, body } = self.program.node(e).clone() else {
+        let Node::Reduce {
+            op: ReduceOp::LogSumExp,
+            axes,
+            guard,
+            body,
+        } = self.program.node(e).clone()
+        else {
             return None;
         };
         let terms = self.terms(body, 6);
-        let (inside, outside): (Vec<Term>, Vec<Term>) =
-            terms.into_iter().partition(|t| axes.iter().any(|&a| self.program.is_free(a, t.1)));
+        let (inside, outside): (Vec<Term>, Vec<Term>) = terms
+            .into_iter()
+            .partition(|t| axes.iter().any(|&a| self.program.is_free(a, t.1)));
         if outside.is_empty() || inside.is_empty() {
             return None;
         }
         let body = self.sum_of(&inside);
-        Some((self.reduce(ReduceOp::LogSumExp, &axes, guard, body), outside))
+        Some((
+            self.reduce(ReduceOp::LogSumExp, &axes, guard, body),
+            outside,
+        ))
     }
 
     /// `op[axes if guard](body)` with axes of its own.
-    pub(super) fn reduce(&mut self, op: ReduceOp, axes: &[AxisId], guard: Option<ExprId>, body: ExprId) -> ExprId {
+    pub(super) fn reduce(
+        &mut self,
+        op: ReduceOp,
+        axes: &[AxisId],
+        guard: Option<ExprId>,
+        body: ExprId,
+    ) -> ExprId {
         let e = self.program.reduce(op, axes, guard, body);
         renamed(self.program, e)
     }
@@ -388,18 +459,32 @@ impl Rewriter<'_> {
     }
 }
 
-fn same(p: &Program, a: ExprId, b: ExprId, map: &mut Vec<(AxisId, AxisId)>, budget: &mut u32) -> bool {
+fn same(
+    p: &Program,
+    a: ExprId,
+    b: ExprId,
+    map: &mut Vec<(AxisId, AxisId)>,
+    budget: &mut u32,
+) -> bool {
     if *budget == 0 {
         return false;
     }
     *budget -= 1;
-    if a == b && !p.free(a).iter().any(|x| map.iter().any(|m| m.0 == *x || m.1 == *x)) {
+    if a == b
+        && !p
+            .free(a)
+            .iter()
+            .any(|x| map.iter().any(|m| m.0 == *x || m.1 == *x))
+    {
         return true;
     }
     let all = |xs: &[ExprId], ys: &[ExprId], map: &mut Vec<(AxisId, AxisId)>, budget: &mut u32| {
         xs.len() == ys.len() && xs.iter().zip(ys).all(|(&x, &y)| same(p, x, y, map, budget))
     };
-    let optional = |x: Option<ExprId>, y: Option<ExprId>, map: &mut Vec<(AxisId, AxisId)>, budget: &mut u32| match (x, y) {
+    let optional = |x: Option<ExprId>,
+                    y: Option<ExprId>,
+                    map: &mut Vec<(AxisId, AxisId)>,
+                    budget: &mut u32| match (x, y) {
         (None, None) => true,
         (Some(x), Some(y)) => same(p, x, y, map, budget),
         _ => false,
@@ -409,24 +494,59 @@ fn same(p: &Program, a: ExprId, b: ExprId, map: &mut Vec<(AxisId, AxisId)>, budg
             Some(m) => *m == (*x, *y),
             None => x == y,
         },
-        (Node::Read { tensor, index, default }, Node::Read { tensor: t2, index: i2, default: d2 }) => {
-            tensor == t2 && all(index, i2, map, budget) && optional(*default, *d2, map, budget)
-        }
-        (Node::If { condition, then, otherwise }, Node::If { condition: c2, then: t2, otherwise: o2 }) => {
-            all(&[*condition, *then, *otherwise], &[*c2, *t2, *o2], map, budget)
-        }
+        (
+            Node::Read {
+                tensor,
+                index,
+                default,
+            },
+            Node::Read {
+                tensor: t2,
+                index: i2,
+                default: d2,
+            },
+        ) => tensor == t2 && all(index, i2, map, budget) && optional(*default, *d2, map, budget),
+        (
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            },
+            Node::If {
+                condition: c2,
+                then: t2,
+                otherwise: o2,
+            },
+        ) => all(
+            &[*condition, *then, *otherwise],
+            &[*c2, *t2, *o2],
+            map,
+            budget,
+        ),
         (Node::Op(op, o), Node::Op(op2, o2)) => op == op2 && all(o, o2, map, budget),
         (
-            Node::Reduce { op, axes, guard, body },
-            Node::Reduce { op: op2, axes: axes2, guard: guard2, body: body2 },
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            },
+            Node::Reduce {
+                op: op2,
+                axes: axes2,
+                guard: guard2,
+                body: body2,
+            },
         ) => {
-            let extents = |axes: &[AxisId]| axes.iter().map(|&x| p.extent_of(x)).collect::<Vec<_>>();
+            let extents =
+                |axes: &[AxisId]| axes.iter().map(|&x| p.extent_of(x)).collect::<Vec<_>>();
             if op != op2 || extents(axes) != extents(axes2) {
                 return false;
             }
             let depth = map.len();
             map.extend(axes.iter().copied().zip(axes2.iter().copied()));
-            let answer = optional(*guard, *guard2, map, budget) && same(p, *body, *body2, map, budget);
+            let answer =
+                optional(*guard, *guard2, map, budget) && same(p, *body, *body2, map, budget);
             map.truncate(depth);
             answer
         }
@@ -456,16 +576,29 @@ fn instance(
     }
     match (p.node(pattern), p.node(subject)) {
         (
-            Node::Read { tensor, index, default: None },
-            Node::Read { tensor: tensor2, index: index2, default: None },
+            Node::Read {
+                tensor,
+                index,
+                default: None,
+            },
+            Node::Read {
+                tensor: tensor2,
+                index: index2,
+                default: None,
+            },
         ) => {
             tensor == tensor2
-                && index.iter().zip(index2).all(|(&x, &y)| instance(p, x, y, axes, bound, budget))
+                && index
+                    .iter()
+                    .zip(index2)
+                    .all(|(&x, &y)| instance(p, x, y, axes, bound, budget))
         }
         (Node::Op(op, o), Node::Op(op2, o2)) => {
             op == op2
                 && o.len() == o2.len()
-                && o.iter().zip(o2).all(|(&x, &y)| instance(p, x, y, axes, bound, budget))
+                && o.iter()
+                    .zip(o2)
+                    .all(|(&x, &y)| instance(p, x, y, axes, bound, budget))
         }
         // A reduction over other axes inside is rare; it counts as different.
         _ => false,
