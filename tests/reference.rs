@@ -307,9 +307,6 @@ const MAY_BE_REFUSED: &[&str] = &[
     "wasserstein_1d",
 ];
 
-/// Not accurate enough in f32 yet: the gradient loses `tanh` to a difference.
-const INACCURATE_IN_F32: &[&str] = &["log_cosh/small"];
-
 fn check_kernels(dtype: Dtype, tolerance: Tolerance) {
     for_every_loss(|name, loss| {
         let options = Options {
@@ -327,7 +324,6 @@ fn check_kernels(dtype: Dtype, tolerance: Tolerance) {
         cases(name)
             .iter()
             .filter(|case| dtype == Dtype::F64 || case.f32)
-            .filter(|case| dtype == Dtype::F64 || !INACCURATE_IN_F32.contains(&case.name.as_str()))
             .flat_map(|case| compare(case, tolerance, call(&kernel, case)))
             .collect()
     });
