@@ -83,6 +83,7 @@ fn word(rule: Rule, scene: &Scene) -> Option<&'static str> {
         // Silent rules are never reported.
         Rule::WHITESPACE
         | Rule::COMMENT
+        | Rule::line
         | Rule::word
         | Rule::digits
         | Rule::declaration
