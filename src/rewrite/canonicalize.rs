@@ -104,7 +104,7 @@ impl Program {
             (Op::Not, &[a]) => self.not(a),
             (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, &[a, b]) => self.compare(op, a, b),
             (Op::ToReal, &[a]) => self.to_real(a),
-            (Op::ToInt, &[a]) => self.to_int(a),
+            (Op::ToInt, &[a]) => self.int_of(a),
             (Op::IntDiv | Op::Mod, &[a, b]) => self.int_division(op, a, b),
             (Op::Max | Op::Min, _) => self.extremum(op, operands),
             (Op::LogSumExp, &[a]) => a,
@@ -134,7 +134,7 @@ impl Program {
         }
     }
 
-    fn to_int(&mut self, e: ExprId) -> ExprId {
+    fn int_of(&mut self, e: ExprId) -> ExprId {
         // int(real(i)) is i where the real is exact; ints of 2^53 and more are rounded, so only bounded ones are folded.
         if let Some(i) = self.unary(e, Op::ToReal)
             && matches!(self.node(i), Node::Axis(_) | Node::Size(_))

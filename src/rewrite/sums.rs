@@ -134,7 +134,7 @@ impl Sum {
         outside.number = product.number;
         for (factors, divides) in [(product.over, false), (product.under, true)] {
             for e in factors {
-                let finite = program.is_finite(e) && !(divides && !program.is_size(e));
+                let finite = program.is_finite(e) && (!divides || program.is_size(e));
                 let moves = !self.touches(program, e)
                     && (finite || self.free_factors && self.conditions.is_empty());
                 let side = if moves { &mut outside } else { &mut inside };
