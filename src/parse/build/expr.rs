@@ -1,10 +1,10 @@
 //! Expressions: the grammar keeps the levels of operators silent, so one pair holds operands and operators in a row,
 //! and the functions here, one for each level, put them together again.
 
-use super::super::Rule;
 use super::{Builder, Children, Result, bug};
 use crate::ast::*;
 use crate::diagnostic::Diagnostic;
+use crate::parse::Rule;
 use pest::iterators::Pair;
 
 type Level = fn(&mut Builder, &mut Children) -> Result<Expr>;
