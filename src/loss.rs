@@ -6,7 +6,7 @@ use crate::compile;
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::error::Error;
 use crate::interp;
-use crate::ir::{Body, Program, TensorId, print};
+use crate::ir::{Body, Program, TensorId, TensorKind, print};
 use crate::kernel::{self, DataMut, Gradient, Input, Workspace};
 use crate::loops::Loops;
 use crate::rewrite::stabilize::Applied;
@@ -84,6 +84,15 @@ impl Loss {
     pub fn gradient_text(&self) -> String {
         let text = print::gradient_text(&self.program);
         crate::format::format_text(&text).unwrap_or(text)
+    }
+
+    /// How many axes an input has; `None` for an input of any shape, and for what is no input.
+    pub fn axes_of(&self, input: &str) -> Option<usize> {
+        let tensors = self.program.inputs.iter().map(|&t| self.program.get(t));
+        match &tensors.clone().find(|t| *t.name == *input)?.kind {
+            TensorKind::Input(i) => i.shape.as_ref().map(Vec::len),
+            TensorKind::Definition(_) => None,
+        }
     }
 
     /// Whether no input has any influence on the value that a derivative could show.
@@ -308,7 +317,9 @@ impl Kernel {
         data: &[(&str, &Array)],
         params: &[(&str, f64)],
     ) -> Result<Evaluated, Error> {
-        let (arrays, errors) = interp::fitted(&self.program, data);
+        let mut errors = interp::misset(&self.program, params);
+        let (arrays, mut unfit) = interp::fitted(&self.program, data);
+        errors.append(&mut unfit);
         if !errors.is_empty() {
             return Err(Error::new(errors, self.sources.clone()));
         }

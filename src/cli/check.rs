@@ -96,8 +96,14 @@ fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
     if !report.findings.is_empty() {
         return Err(Failure::Code(1));
     }
+    if report.agreeing + report.skipped == 0 {
+        return Ok(format!(
+            "{}: ok; there is no gradient to compare",
+            spec.name()
+        ));
+    }
     let skipped = if report.skipped > 0 {
-        format!(", {} at a kink or not finite", report.skipped)
+        format!(", {} have none (kinks)", report.skipped)
     } else {
         String::new()
     };

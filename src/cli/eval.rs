@@ -6,20 +6,23 @@ use crate::array::Array;
 use crate::data::{self, Format, Named};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
-use crate::loss::{Evaluated, Loss, Options};
-use serde_json::{Map, Value};
+use crate::loss::{Evaluated, Loss, NamedGradient, Options};
+use serde_json::Value;
 use std::fmt::Write;
 
 pub(crate) fn run(args: &Eval, out: &mut Output) -> Outcome {
     let set = settings(&args.set)?;
     let spec = open(&args.spec, out)?;
     let loss = spec.derive()?;
-    let arrays = load(&args.data)?;
+    let arrays = load(&args.data, &loss)?;
     let options = Options {
         dtype: args.common.dtype.into(),
         wrt: args.common.wrt.clone(),
     };
-    let result = evaluate(&loss, &options, &arrays, &set, out)?;
+    let result = evaluate(&loss, &options, &arrays, &set)?;
+    for warning in &result.warnings {
+        out.diagnostic(warning, loss.sources());
+    }
     let hessian = match args.hessian {
         Some(Hessian::Diag) => Some(diagonal(&loss, &options, &arrays, &set, out)?),
         None => None,
@@ -41,14 +44,9 @@ fn evaluate(
     options: &Options,
     arrays: &Named,
     set: &[(&str, f64)],
-    out: &mut Output,
 ) -> Result<Evaluated, Failure> {
     let inputs: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
-    let result = loss.compile(options)?.evaluate(&inputs, set)?;
-    for warning in &result.warnings {
-        out.diagnostic(warning, loss.sources());
-    }
-    Ok(result)
+    Ok(loss.compile(options)?.evaluate(&inputs, set)?)
 }
 
 /// The Hessian's diagonal is the gradient of another program, whose value nobody needs.
@@ -63,13 +61,7 @@ fn diagonal(
     for note in &notes {
         out.diagnostic(note, loss.sources());
     }
-    evaluate(
-        &diagonal,
-        options,
-        arrays,
-        set,
-        &mut Output::new(super::args::Color::Never),
-    )
+    evaluate(&diagonal, options, arrays, set)
 }
 
 /// `name=value`, where the value is a number.
@@ -92,7 +84,7 @@ fn settings(set: &[String]) -> Result<Vec<(&str, f64)>, Failure> {
 }
 
 /// All arrays of all files; of two with one name the later counts.
-fn load(files: &[String]) -> Result<Named, Failure> {
+fn load(files: &[String], loss: &Loss) -> Result<Named, Failure> {
     let mut all: Named = vec![];
     for argument in files {
         let (name, file) = match argument.split_once('=') {
@@ -120,11 +112,26 @@ fn load(files: &[String]) -> Result<Named, Failure> {
             (_, None) => {}
         }
         for (name, array) in arrays {
+            if format == Format::Csv {
+                one_axis(loss, &name, file)?;
+            }
             all.retain(|(n, _)| *n != name);
             all.push((name, array));
         }
     }
     Ok(all)
+}
+
+/// A column has one axis; whatever needs another number of them must come from another kind of file.
+fn one_axis(loss: &Loss, name: &str, file: &str) -> Outcome {
+    match loss.axes_of(name) {
+        Some(n) if n != 1 => {
+            let title = format!("`{name}` has {n} axes, a column of `{file}` only one");
+            let error = Diagnostic::data(title).help("write it as .npz, .npy or .json");
+            Err(Error::plain(error).into())
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn save(file: &str, result: &Evaluated) -> Outcome {
@@ -139,86 +146,106 @@ fn save(file: &str, result: &Evaluated) -> Outcome {
 }
 
 fn json(loss: &Loss, options: &Options, result: &Evaluated, hessian: Option<&Evaluated>) -> String {
-    let nested = |e: &Evaluated| -> Value {
-        e.gradients
-            .iter()
-            .map(|g| (g.name.clone(), data::to_json(&g.shape, &g.values)))
-            .collect::<Map<_, _>>()
-            .into()
-    };
-    // Written by hand so that the members come in this order.
-    let mut text = String::from("{");
-    let _ = write!(text, "\"loss\": {}", Value::from(loss.name()));
-    let _ = write!(text, ", \"dtype\": \"{}\"", options.dtype.name());
-    let _ = write!(text, ", \"value\": {}", data::number(result.value));
-    let _ = write!(text, ", \"grad\": {}", nested(result));
+    let (name, dtype) = (Value::from(loss.name()), options.dtype.name());
+    let value = data::number(result.value);
+    let grad = members(result);
+    let mut text =
+        format!("{{\"loss\": {name}, \"dtype\": \"{dtype}\", \"value\": {value}, \"grad\": {grad}");
     if let Some(hessian) = hessian {
-        let _ = write!(text, ", \"hessian_diag\": {}", nested(hessian));
+        let _ = write!(text, ", \"hessian_diag\": {}", members(hessian));
     }
     text.push('}');
     text
 }
 
-/// How many elements of an array are shown to a person.
-const SHOWN: usize = 6;
-
-fn table(loss: &Loss, result: &Evaluated, hessian: Option<&Evaluated>) -> String {
-    let mut text = format!("{} = {}\n", loss.name(), result.value);
-    for gradient in &result.gradients {
-        let _ = writeln!(
-            text,
-            "\nd {} / d {}  {}",
-            loss.name(),
-            gradient.name,
-            shape(&gradient.shape)
-        );
-        let _ = writeln!(text, "{}", elements(&gradient.values));
-    }
-    for diagonal in hessian.iter().flat_map(|h| &h.gradients) {
-        let _ = writeln!(
-            text,
-            "\nd² {} / d {}²  {}",
-            loss.name(),
-            diagonal.name,
-            shape(&diagonal.shape)
-        );
-        let _ = writeln!(text, "{}", elements(&diagonal.values));
-    }
-    text
+/// An object of nested lists, with the separators that Python writes.
+fn members(result: &Evaluated) -> String {
+    let member = |g: &NamedGradient| {
+        let mut text = format!("{}: ", Value::from(g.name.as_str()));
+        nested(&g.shape, &g.values, &mut text);
+        text
+    };
+    let all: Vec<String> = result.gradients.iter().map(member).collect();
+    format!("{{{}}}", all.join(", "))
 }
 
-fn shape(shape: &[usize]) -> String {
-    match shape {
-        [] => "a number".into(),
-        _ => shape
-            .iter()
-            .map(usize::to_string)
-            .collect::<Vec<_>>()
-            .join(" x "),
-    }
-}
-
-/// The first elements, and how the rest lies.
-fn elements(values: &[f64]) -> String {
-    let shown: Vec<String> = values
-        .iter()
-        .take(SHOWN)
-        .map(|x| format!("{x:.6e}"))
-        .collect();
-    let more = if values.len() > SHOWN { " ..." } else { "" };
-    let mut text = format!("  [{}{more}]", shown.join(" "));
-    if values.len() > SHOWN {
-        let (mut low, mut high, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
-        for &x in values {
-            low = low.min(x);
-            high = high.max(x);
-            sum += x;
-        }
+fn nested(shape: &[usize], values: &[f64], text: &mut String) {
+    let Some((&n, rest)) = shape.split_first() else {
         let _ = write!(
             text,
-            "\n  least {low:.6e}, largest {high:.6e}, mean {:.6e}",
-            sum / values.len() as f64
+            "{}",
+            data::number(values.first().copied().unwrap_or(0.0))
         );
+        return;
+    };
+    let size: usize = rest.iter().product();
+    text.push('[');
+    for i in 0..n {
+        if i > 0 {
+            text.push_str(", ");
+        }
+        nested(rest, &values[i * size..(i + 1) * size], text);
+    }
+    text.push(']');
+}
+
+/// How many elements of a line, and how many lines of an array, are shown to a person.
+const SHOWN: usize = 6;
+const LINES: usize = 4;
+
+fn table(loss: &Loss, result: &Evaluated, hessian: Option<&Evaluated>) -> String {
+    let name = loss.name();
+    let mut text = format!("{name} = {}\n", result.value);
+    for g in &result.gradients {
+        let of = format!("d {name} / d {}", g.name);
+        array(&of, &g.shape, &g.values, &mut text);
+    }
+    for g in hessian.iter().flat_map(|h| &h.gradients) {
+        let of = format!("d² {name} / d {}²", g.name);
+        array(&of, &g.shape, &g.values, &mut text);
     }
     text
+}
+
+/// A number in its line; else the first elements of the first lines, and how all of them lie.
+fn array(of: &str, shape: &[usize], values: &[f64], text: &mut String) {
+    let Some((&width, outer)) = shape.split_last() else {
+        let number = values.first().copied().unwrap_or(0.0);
+        let _ = writeln!(text, "\n{of} = {number}");
+        return;
+    };
+    let size: Vec<String> = shape.iter().map(usize::to_string).collect();
+    let _ = writeln!(text, "\n{of}  ({})", size.join(" x "));
+    let lines: usize = outer.iter().product();
+    for line in values.chunks(width.max(1)).take(LINES) {
+        let shown: Vec<String> = line.iter().take(SHOWN).map(|&x| number(x)).collect();
+        let more = if line.len() > SHOWN { " ..." } else { "" };
+        let _ = writeln!(text, "  {}{more}", shown.join(" ").trim_end());
+    }
+    if lines > LINES {
+        text.push_str("  ...\n");
+    }
+    if width > SHOWN || lines > LINES {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let all = [least, largest, mean].map(|x| number(x).trim().to_string());
+        let _ = writeln!(
+            text,
+            "  least {}, largest {}, mean {}",
+            all[0], all[1], all[2]
+        );
+    }
+}
+
+/// Six digits or so in a column.
+fn number(x: f64) -> String {
+    let size = x.abs();
+    if x == 0.0 {
+        format!("{:>12}", 0)
+    } else if (1e-4..1e6).contains(&size) {
+        format!("{x:>12.6}")
+    } else {
+        format!("{x:>12.4e}")
+    }
 }

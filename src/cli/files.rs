@@ -8,7 +8,10 @@ use crate::shipped;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Name and first line of the doc comment of every shipped loss.
+/// How wide a line of the list may be.
+const COLUMNS: usize = 100;
+
+/// A line for every shipped loss: its name and what it is.
 pub(crate) fn list(out: &mut Output) -> Outcome {
     let width = shipped::all()
         .iter()
@@ -17,12 +20,25 @@ pub(crate) fn list(out: &mut Output) -> Outcome {
         .unwrap_or(0);
     let mut text = String::new();
     for (name, source) in shipped::all() {
-        let doc = super::super::spec::summary(name, source);
+        let doc = crate::spec::summary(name, source);
+        let doc = shortened(&doc, COLUMNS - width - 2);
         text.push_str(format!("{name:width$}  {doc}").trim_end());
         text.push('\n');
     }
     out.print(&text);
     Ok(())
+}
+
+/// A sentence without its full stop, cut after a word if it is too long.
+fn shortened(sentence: &str, width: usize) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    if sentence.chars().count() <= width {
+        return sentence.into();
+    }
+    let room = sentence.char_indices().nth(width - 3);
+    let head = &sentence[..room.map_or(sentence.len(), |(i, _)| i)];
+    let head = head.rsplit_once(' ').map_or(head, |(words, _)| words);
+    format!("{} ...", head.trim_end_matches([',', ':', ';']))
 }
 
 /// Lays out files in place, or standard input to standard output. When one of them cannot be read or does not parse,

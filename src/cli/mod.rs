@@ -64,7 +64,7 @@ fn open(spec: &str, out: &mut Output) -> Result<Spec, Failure> {
         let read = std::io::stdin().read_to_end(&mut bytes);
         read.map_err(|e| usage(format!("cannot read standard input: {e}")))?;
         let text = crate::parse::decode("standard input", bytes).map_err(Error::plain)?;
-        Spec::parse("-", &text)?
+        Spec::parse("<stdin>", &text)?
     } else {
         Spec::open(spec)?
     };

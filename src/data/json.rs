@@ -3,18 +3,52 @@
 use super::{Named, broken, text};
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
-    let value: Value = serde_json::from_str(text(file, bytes)?).map_err(|e| broken(file, e))?;
-    let Value::Object(entries) = value else {
+    let text = text(file, bytes)?;
+    if !text.trim_start().starts_with('{') {
         return Err(broken(file, "it is not an object of arrays")
             .help("write {\"yhat\": [...], \"y\": [...]}"));
-    };
-    entries
+    }
+    let members: Members = serde_json::from_str(text).map_err(|e| broken(file, e))?;
+    members
+        .0
         .into_iter()
         .map(|(name, v)| Ok((name.clone(), array(file, &name, &v)?)))
         .collect()
+}
+
+/// An object's members in their order, each name once.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Members, D::Error> {
+        from.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an object of arrays")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+        let mut all: Vec<(String, Value)> = vec![];
+        let mut names = rustc_hash::FxHashSet::default();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format!("the name `{name}` stands twice")));
+            }
+            all.push((name, value));
+        }
+        Ok(Members(all))
+    }
 }
 
 fn array(file: &str, name: &str, value: &Value) -> Result<Array, Diagnostic> {

@@ -142,11 +142,12 @@ fn fit(program: &Program, input: TensorId, array: &Array) -> Result<Array, Diagn
         .note(format!("`{}` is {}", t.name, describe(program, input))))
     };
     if dims.len() != array.shape.len() {
-        return wrong(format!(
-            "which is {} axes instead of {}",
-            array.shape.len(),
-            dims.len()
-        ));
+        let have = match array.shape.len() {
+            0 => "no axis".into(),
+            1 => "one axis".into(),
+            n => format!("{n} axes"),
+        };
+        return wrong(format!("which is {have} instead of {}", dims.len()));
     }
     for (k, (dim, &n)) in dims.iter().zip(&array.shape).enumerate() {
         if let Dim::Constant(c) = dim
@@ -156,6 +157,13 @@ fn fit(program: &Program, input: TensorId, array: &Array) -> Result<Array, Diagn
         }
     }
     Ok(array)
+}
+
+/// What is wrong with hyperparameters given by name.
+pub fn misset(program: &Program, set: &[(&str, f64)]) -> Vec<Diagnostic> {
+    let mut errors = vec![];
+    params(program, set, &mut errors);
+    errors
 }
 
 fn params(program: &Program, set: &[(&str, f64)], errors: &mut Vec<Diagnostic>) -> Vec<Scalar> {

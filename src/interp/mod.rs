@@ -13,7 +13,7 @@ pub mod scalar;
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type};
-pub use bind::{Bound, bind, extents_for, fitted};
+pub use bind::{Bound, bind, extents_for, fitted, misset};
 use rustc_hash::FxHashMap;
 use scalar::{Fold, Scalar};
 
