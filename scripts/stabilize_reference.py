@@ -193,6 +193,10 @@ case("logistic", "softplus less x", lambda x: softplus(-x), ["x"], scalar([
     "softplus(x) - x", "log(1 + exp(x)) - x", "(2 * softplus(x) - 2 * x) / 2",
 ]), X, rules=["softplus_less_x"])
 
+case("logistic", "logit of sigmoid", lambda x: x, ["x"], scalar([
+    "log(p / (1 - p))\n  where p = sigmoid(x)", "log(p) - log(1 - p)\n  where p = 1 / (1 + exp(-x))", "softplus(x) - softplus(-x)",
+]), [[x] for x in NORMAL + LARGE + ["inf", "-inf"]])
+
 Y = [0.0, 1.0, 0.25]
 nll = lambda x, y: y * softplus(-x) + (1 - y) * softplus(x)
 case("logistic", "bernoulli", nll, ["x", "y"], scalar([
@@ -299,7 +303,7 @@ case("cancel", "pseudo_huber, c = 1", huber(mpf(1)), ["x"], scalar([
     "sqrt(1 + x^2) - 1", "sqrt(x^2 + 1) - 1", "-(1 - sqrt(1 + x * x))",
 ]), [[x] for x in POINTS], rules=["sqrt_difference"])
 case("cancel", "pseudo_huber, c = 0.1", huber(mpf("0.1")), ["x"], scalar([
-    "sqrt(x^2 + 0.01) - 0.1",
+    "sqrt(x^2 + 0.01) - 0.1", "sqrt(x^2 + 0.1^2) - 0.1",
 ]), [[x] for x in [0.5, -1.0, 1e-20, 1e-8, 1e-3, 1e5]], rules=["sqrt_difference"])
 case("cancel", "pseudo_huber, c = 0", lambda x: abs(x), ["x"], [
     "loss t(x: []; delta = 0.0 in [0, inf)) = sqrt(x^2 + delta^2) - delta",
@@ -441,6 +445,14 @@ case("softmax", "masked softmax", masked, ["x", "w", "k"], scalar([
     "w[k] * exp(x[k]) / sum(w * exp(x))", "p[k]\n  where p[C] = w * exp(x) / sum[C](w * exp(x))",
 ], signature="(x: [C] | w: [C], k: int[])"), [[r, w, k] for r in ROWS[:7] + [[700.0, -100.0, -50.0], [-400.0, -300.0, 400.0]]
     for w in ([1.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]) for k in (0, 2)], given=["w", "k"], tolerance=2e-12, grad_floor=1)
+case("softmax", "expectation under a softmax", lambda x, v: mpmath.fsum(exp(s) * b for s, b in zip(soft(x), v)), ["x", "v"], scalar([
+    "sum(v * exp(x)) / sum(exp(x))", "sum(exp(x) * v / sum(exp(x)))", "sum(p * v)\n  where p[C] = exp(x) / sum(exp(x))",
+    "a / b\n  where\n    a = sum(exp(x) * v)\n    b = sum(exp(x))",
+], signature="(x: [C], v: [C])"),
+    [[r, v] for r in ROWS[:8] for v in ([1.0, 2.0, 3.0], [-1.0, 0.5, 0.0], [0.0, 0.0, 0.0])], tolerance=2e-12, floor=1)
+case("softmax", "masked softmax by guard", lambda x, w: mpmath.fsum(a * exp(b - logsumexp(x[1:])) for a, b in zip(w, x) if a != 0), ["x", "w"], scalar([
+    "sum(w * exp(x) / sum[C if C >= 1](exp(x)))", "sum(p * w)\n  where p[C] = if w != 0 then exp(x) / sum[C if C >= 1](exp(x)) else 0",
+], signature="(x: [C] | w: [C])"), [[r, w] for r in ROWS[:8] + [[400.0, -400.0, -401.0]] for w in ([0.0, 1.0, 2.0], [0.0, 0.0, 1.0])], given=["w"], tolerance=2e-12, grad_floor=1)
 case("softmax", "softmax of two", lambda a, b: sigmoid(a - b), ["a", "b"], scalar([
     "exp(a) / (exp(a) + exp(b))", "1 / (1 + exp(b - a))", "1 - exp(b) / (exp(b) + exp(a))",
 ], signature="(a: [], b: [])"), pairs([0.0, 1.0, 800.0, -800.0], [0.0, 0.5, 801.0, -801.0, "-inf"]), tolerance=2e-12)
@@ -467,6 +479,7 @@ inside = lambda *names: (lambda p: all(p[n] != 0 for n in names))
 case("entropy", "x log x", lambda x: xlogx(x), ["x"], scalar([
     "x * log(x)", "log(x) * x", "2 * x * log(x) / 2", "x * l\n  where l = log(x)", "-x * log(x) * -1",
 ]), [[x] for x in P + [3.0, "inf", "nan"]], rules=["x_log_y"], kinks=inside("x"))
+case("entropy", "x log2 x", lambda x: xlogx(x) / log(2), ["x"], scalar(["x * log2(x)", "log2(x) * x"]), [[x] for x in P], rules=["x_log_y"], kinks=inside("x"))
 case("entropy", "p log(p / q)", lambda p, q: mpf(0) if p == 0 else p * log(p / q), ["p", "q"], scalar([
     "p * log(p / q)", "log(p / q) * p", "2 * p * log(p / q) / 2", "p * r\n  where r = log(p / q)",
 ], signature="(p: [], q: [])"), pairs(P, P[1:]) + [[0.0, 0.0], [0.0, "inf"]], rules=["x_log_y"], kinks=inside("p", "q"))

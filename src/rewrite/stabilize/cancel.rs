@@ -181,6 +181,15 @@ fn softplus_less_x(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             rest.num.remove(i);
             let negated = r.neg(x);
             let times_x = rest.clone().times(&r.factors(x));
+            // softplus(x) - softplus(-x) is x: log(p / (1 - p)) for p = sigmoid(x).
+            if let [other] = g.num[..]
+                && r.unary(other, Op::Softplus) == Some(negated)
+                && rest.is_literal()
+                && g.den.is_empty()
+                && g.literal == -rest.literal
+            {
+                return Some(r.product(&times_x));
+            }
             if g.ratio(&times_x) == Some(-1.0) {
                 let softplus = r.op(Op::Softplus, &[negated]);
                 return Some(r.times(&rest, softplus));
@@ -282,11 +291,14 @@ fn is_square(r: &mut Rewriter, e: ExprId, c: &Factors) -> bool {
     {
         return true;
     }
-    let square = r.factors(e);
+    let mut square = r.factors(e);
     let mut num = vec![];
-    for &f in &square.num {
+    for f in std::mem::take(&mut square.num) {
         match r.program.binary(f, Op::Pow) {
-            Some((base, n)) if r.program.is_number(n, 2.0) => num.extend([base, base]),
+            Some((base, n)) if r.program.is_number(n, 2.0) => match r.program.number(base) {
+                Some(x) => square.literal *= x * x,
+                None => num.extend([base, base]),
+            },
             _ => num.push(f),
         }
     }

@@ -54,13 +54,21 @@ fn split(r: &mut Rewriter, f: &Factors, at: usize) -> Option<(ExprId, Factors)> 
 fn x_log_y(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.factors(e);
     for at in 0..f.num.len() {
-        let Some(y) = r.unary(f.num[at], Op::Log) else {
-            continue;
+        let (y, two) = match r.unary(f.num[at], Op::Log) {
+            Some(y) => (y, false),
+            None => match r.unary(f.num[at], Op::Log2) {
+                Some(y) => (y, true),
+                None => continue,
+            },
         };
         if r.is_given(y) || r.range(y).is_positive() {
             continue;
         }
-        let (x, outside) = split(r, &f, at)?;
+        let (x, mut outside) = split(r, &f, at)?;
+        if two {
+            let base = r.real(2.0);
+            outside.den.push(r.program.raw(Op::Log, &[base]));
+        }
         let y = without_zero_by_zero(r, &f, at, y);
         let product = r.op(Op::Xlogy, &[x, y]);
         return Some(r.times(&outside, product));

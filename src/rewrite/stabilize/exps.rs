@@ -3,7 +3,7 @@
 use super::scaled::{HELD, Scaled};
 use super::view::Factors;
 use super::{Rewriter, Rule};
-use crate::ir::{ExprId, Node, Op};
+use crate::ir::{ExprId, Node, Op, ReduceOp};
 
 const PRODUCTS: &[Op] = &[Op::Mul, Op::Div];
 
@@ -205,7 +205,8 @@ fn is_exponential(r: &Rewriter, s: &Scaled) -> bool {
 /// `exp(a) / exp(b)` is `exp(a - b)`, where b may be the logarithm of a sum.
 ///
 /// Other factors stay outside. One that may be 0 must not meet an exponential that overflows only now: `w * exp(400) /
-/// exp(-400)` is 0 for w = 0. So there the exponent must be one of the sum's own, which is not above 0.
+/// exp(-400)` is 0 for w = 0. So there the exponent must be one of the sum's own, which is not above 0; or elements
+/// without weight are left out, if the weight has no derivative.
 fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let f = r.deep_factors(e);
     if f.den.is_empty() || f.num.is_empty() {
@@ -247,21 +248,32 @@ fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let safe = weights
         .iter()
         .all(|&w| r.is_given(w) || r.range(w).is_nonzero());
-    if !safe && !r.is_element(f.den[d], a.log) {
-        return None;
+    if safe {
+        let exp = r.op(Op::Exp, &[exponent]);
+        return Some(r.times(&rest, exp));
     }
     let weight = r.product(&Factors {
         num: weights,
         ..Factors::one()
     });
-    let hold = !safe && b.shifted && r.is_active(weight);
-    if hold {
+    if let Some(sum) = sum_of_quotients(r, f.num[n], f.den[d], &b) {
+        let mut outside = f.clone();
+        outside.num[n] = sum;
+        outside.den.remove(d);
+        return Some(r.product(&outside));
+    }
+    let active = r.is_active(weight);
+    let below_sum = r.is_element(f.den[d], a.log);
+    if active && (!below_sum || a.shifted) {
+        return None;
+    }
+    if active && b.shifted {
         let most = r.real(HELD);
         exponent = r.program.op(Op::Min, &[exponent, most]);
     }
     let exp = r.op(Op::Exp, &[exponent]);
     let quotient = r.times(&rest, exp);
-    if safe || hold || !b.shifted {
+    if active || below_sum && !b.shifted {
         return Some(quotient);
     }
     let zero = r.real(0.0);
@@ -274,7 +286,12 @@ impl Rewriter<'_> {
     fn is_element(&mut self, e: ExprId, log: ExprId) -> bool {
         let e = self.look(e);
         match self.program.node(e).clone() {
-            Node::Reduce { axes, body, .. } => {
+            Node::Reduce {
+                axes,
+                guard: None,
+                body,
+                ..
+            } => {
                 let Some(s) = self.scaled(body) else {
                     return false;
                 };
@@ -288,6 +305,35 @@ impl Rewriter<'_> {
             _ => false,
         }
     }
+}
+
+/// `sum(w * exp(x)) / sum(exp(x))` is `sum(w * exp(x - logsumexp(x)))`, no exponent above 0.
+fn sum_of_quotients(
+    r: &mut Rewriter,
+    above: ExprId,
+    below: ExprId,
+    divisor: &Scaled,
+) -> Option<ExprId> {
+    let above = r.look(above);
+    let Node::Reduce {
+        op: op @ (ReduceOp::Sum | ReduceOp::Mean),
+        axes,
+        guard,
+        body,
+    } = r.program.node(above).clone()
+    else {
+        return None;
+    };
+    let s = r.scaled(body)?;
+    if !divisor.is_pure() || s.shifted || !r.is_element(below, s.log) {
+        return None;
+    }
+    let exponent = r.difference(s.log, divisor.log);
+    let exp = r.op(Op::Exp, &[exponent]);
+    let mut weight = s.weight.clone();
+    weight.literal /= divisor.weight.literal;
+    let body = r.times(&weight, exp);
+    Some(r.reduce(op, &axes, guard, body))
 }
 
 /// Only side by side: in `w * exp(a) * exp(b)` the weight may be 0 where `exp(a + b)` overflows.
