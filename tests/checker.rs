@@ -38,7 +38,10 @@ fn check(name: &str, text: &str) -> Result<String, String> {
     let modules = modules::load_text(&format!("{name}.loss"), text, &NoFiles)
         .map_err(|f| rendered(&f.diagnostics, &f.sources))?;
     match lower::lower(&modules, modules.root) {
-        Ok(checked) => Ok(rendered(&checked.warnings, &modules.sources)),
+        Ok(checked) => match lower::examples(&modules, modules.root) {
+            Ok(_) => Ok(rendered(&checked.warnings, &modules.sources)),
+            Err(diagnostics) => Err(rendered(&diagnostics, &modules.sources)),
+        },
         Err(diagnostics) => Err(rendered(&diagnostics, &modules.sources)),
     }
 }

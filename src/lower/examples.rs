@@ -183,7 +183,7 @@ impl<'m> Lowerer<'m> {
             let bool_literal = matches!(leaf.value, Constant::True | Constant::False);
             let wrong = match p.ty {
                 Type::Real => bool_literal,
-                Type::Int => !matches!(leaf.value, Constant::Int(_)),
+                Type::Int => bool_literal || x.fract() != 0.0 || x.abs() > 9e15,
                 Type::Bool => !bool_literal && x != 0.0 && x != 1.0,
             };
             if wrong {

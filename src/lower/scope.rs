@@ -296,6 +296,8 @@ impl<'m> Lowerer<'m> {
             ))
         } else if let Some(near) = suggest::closest(text, sorted(s.values.keys())) {
             out.help(format!("did you mean `{near}`?"))
+        } else if s.values.is_empty() {
+            out
         } else {
             out.help(format!("`{}` has {}", s.name, self.all_names(s)))
         };
@@ -304,11 +306,7 @@ impl<'m> Lowerer<'m> {
 
     fn all_names(&self, s: &Scope<'m>) -> String {
         let names = sorted(s.values.keys());
-        if names.is_empty() {
-            "no names".into()
-        } else {
-            super::listed(&names)
-        }
+        super::listed(&names)
     }
 
     /// An expression read through a view at plain indices.
