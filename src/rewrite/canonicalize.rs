@@ -241,8 +241,8 @@ impl Program {
     fn closed_sum(&mut self, op: Op, a: ExprId, b: ExprId) -> Option<ExprId> {
         let (mut terms, mut constant) = (vec![], 0.0);
         let mut count = 0;
-        self.closed_terms(a, 1.0, &mut terms, &mut constant, &mut count)?;
-        self.closed_terms(b, if op == Op::Add { 1.0 } else { -1.0 }, &mut terms, &mut constant, &mut count)?;
+        self.closed_terms(a, 1.0, &mut terms, &mut constant, &mut count, 0)?;
+        self.closed_terms(b, if op == Op::Add { 1.0 } else { -1.0 }, &mut terms, &mut constant, &mut count, 0)?;
         let mut merged: Vec<(ExprId, f64)> = vec![];
         for (t, c) in terms {
             match merged.iter_mut().find(|m| m.0 == t) {
@@ -279,8 +279,10 @@ impl Program {
         terms: &mut Vec<(ExprId, f64)>,
         constant: &mut f64,
         count: &mut usize,
+        depth: usize,
     ) -> Option<()> {
-        if *count > 6 {
+        // Long sums are never closed; finding that out must not cost their length at each of their terms.
+        if *count > 6 || depth > 8 || !self.free(e).is_empty() {
             return None;
         }
         if let Some(x) = self.number(e) {
@@ -296,14 +298,14 @@ impl Program {
             Node::Param(_) => {}
             Node::Op(Op::ToReal, o) if matches!(self.node(o[0]), Node::Param(_) | Node::Size(_)) => {}
             Node::Op(Op::Add, o) => {
-                self.closed_terms(o[0], sign, terms, constant, count)?;
-                return self.closed_terms(o[1], sign, terms, constant, count);
+                self.closed_terms(o[0], sign, terms, constant, count, depth + 1)?;
+                return self.closed_terms(o[1], sign, terms, constant, count, depth + 1);
             }
             Node::Op(Op::Sub, o) => {
-                self.closed_terms(o[0], sign, terms, constant, count)?;
-                return self.closed_terms(o[1], -sign, terms, constant, count);
+                self.closed_terms(o[0], sign, terms, constant, count, depth + 1)?;
+                return self.closed_terms(o[1], -sign, terms, constant, count, depth + 1);
             }
-            Node::Op(Op::Neg, o) => return self.closed_terms(o[0], -sign, terms, constant, count),
+            Node::Op(Op::Neg, o) => return self.closed_terms(o[0], -sign, terms, constant, count, depth + 1),
             _ => return None,
         }
         terms.push((e, sign));
