@@ -47,8 +47,9 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Compile {
+    /// A path, `-` for standard input, or the name of a shipped loss
     pub spec: String,
-    /// What to print (or, with -o, write) instead of the report: the result of these stages
+    /// What to print (or, with -o, write) instead of the report: the results of these stages, such as `ir,grad`
     #[arg(long, value_enum, value_delimiter = ',')]
     pub emit: Vec<Emit>,
     /// Write each thing to a file of this directory: NAME.ast, NAME.ir, ...
@@ -97,7 +98,7 @@ pub struct Common {
     /// The type of the reals in the kernel
     #[arg(long, value_enum, default_value = "f64")]
     pub dtype: Dtype,
-    /// The inputs whose gradients are wanted, instead of all
+    /// The inputs whose gradients are wanted, such as `a,b`, instead of all
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub wrt: Option<Vec<String>>,
 }
@@ -119,6 +120,7 @@ impl From<Dtype> for crate::codegen::Dtype {
 
 #[derive(Debug, Args)]
 pub struct Eval {
+    /// A path, `-` for standard input, or the name of a shipped loss
     pub spec: String,
     /// A file with the inputs: .npz, .json, .csv, or NAME=FILE.npy; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
@@ -128,7 +130,7 @@ pub struct Eval {
     pub set: Vec<String>,
     #[command(flatten)]
     pub common: Common,
-    /// Also second derivatives: `diag` is d²L/dx² for each element of each input
+    /// Also second derivatives: `diag` is d²L/dx² for each element x of each input
     #[arg(long, value_enum)]
     pub hessian: Option<Hessian>,
     /// Print one line of JSON
@@ -146,12 +148,13 @@ pub enum Hessian {
 
 #[derive(Debug, Args)]
 pub struct Grad {
+    /// A path, `-` for standard input, or the name of a shipped loss
     pub spec: String,
 }
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Specs, or directories of them
+    /// Specs, or directories of them; `-` is standard input
     #[arg(required = true)]
     pub specs: Vec<String>,
     /// Show which rewrites made a formula stable
@@ -161,7 +164,7 @@ pub struct Check {
 
 #[derive(Debug, Args)]
 pub struct Test {
-    /// Specs, or directories of them
+    /// Specs, or directories of them; `-` is standard input
     #[arg(required = true)]
     pub specs: Vec<String>,
 }

@@ -61,13 +61,10 @@ fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
     let loss = spec.derive()?;
     if explain {
         for rewrite in loss.rewrites() {
-            let place = rewrite.span.map_or("", |s| spec.sources().text(s));
-            let place = if place.is_empty() {
-                String::new()
-            } else {
-                format!(": {place}")
-            };
-            out.print(&format!("{}: {}{place}\n", spec.name(), rewrite.rule));
+            let formula = rewrite.span.map_or("", |s| spec.sources().text(s));
+            let formula = formula.split_whitespace().collect::<Vec<_>>().join(" ");
+            let rule = rewrite.rule.replace('_', " ");
+            out.print(&format!("{}: made stable, {rule}: {formula}\n", spec.name()));
         }
     }
     if loss.has_zero_gradient() {
