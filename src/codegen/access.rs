@@ -1,7 +1,7 @@
 //! Loads and stores: addresses, which index is compared with what, and where lanes find their elements.
 
 use super::CheckKind;
-use super::lanes::{Cursor, Stream};
+use super::lanes::{Cursor, Stream, Use};
 use super::layout::{SINK, ZERO, root};
 use super::stage::{Gen, Place, Result, arg, bug, memory, uses_axis};
 use super::value::Val;
@@ -132,6 +132,24 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
+    /// One past the last byte of a buffer.
+    fn buffer_end(&mut self, buffer: BufferId, own: bool) -> Value {
+        let base = self.base(buffer, own);
+        let mut bytes = self.elem_size(self.elem(buffer));
+        let extents: Vec<Value> = self
+            .dims(buffer)
+            .into_iter()
+            .map(|e| self.extent(e))
+            .collect();
+        self.at_entry(|c| {
+            let mut end = c.ins().iconst(types::I64, std::mem::take(&mut bytes));
+            for e in extents {
+                end = c.ins().imul(end, e);
+            }
+            c.ins().iadd(base, end)
+        })
+    }
+
     /// Bytes from one element along the lane axis to the next; `None` where it is an element's size.
     fn stride(&mut self, buffer: BufferId, at: &[Index], axis: LoopAxisId) -> Option<Value> {
         let dims = self.dims(buffer);
@@ -186,16 +204,16 @@ impl<'u, 'f> Gen<'u, 'f> {
                     self.check_rank(*from, at)?;
                     let known = !checked && or.is_none() && when.is_none() && !within_if;
                     if known || self.all_proved(*from, at) {
-                        self.add_stream(axis, *from, at, (true, false), streams)?;
+                        self.add_stream(axis, *from, at, Use::Load, streams)?;
                     }
                 }
                 Stmt::Store {
                     to, at, how, guard, ..
                 } => {
                     self.check_rank(*to, at)?;
-                    let reads = guard.is_some() || *how != How::Set || within_if;
+                    let keeps = guard.is_some() || *how != How::Set || within_if;
                     if self.all_proved(*to, at) {
-                        self.add_stream(axis, *to, at, (reads, true), streams)?;
+                        self.add_stream(axis, *to, at, Use::Store { keeps }, streams)?;
                     }
                 }
                 Stmt::If { then, .. } => self.scan_streams(axis, then, true, streams)?,
@@ -215,15 +233,21 @@ impl<'u, 'f> Gen<'u, 'f> {
         axis: LoopAxisId,
         buffer: BufferId,
         at: &[Index],
-        (loaded, stored): (bool, bool),
+        how: Use,
         streams: &mut Vec<Stream>,
     ) -> Result<()> {
         let owner = root(self.unit.loops, buffer);
         let same = |s: &&mut Stream| s.buffer == owner && s.at == at;
-        if let Some(s) = streams.iter_mut().find(same) {
-            s.loaded |= loaded && !s.stored;
-            s.stored |= stored;
-            return Ok(());
+        for s in streams.iter_mut().filter(|s| same(&s)) {
+            match (&mut s.how, how) {
+                // What is loaded after a store is found where the store left it.
+                (Use::Load | Use::Store { .. }, Use::Load) => return Ok(()),
+                (Use::Store { keeps }, Use::Store { keeps: also }) => {
+                    *keeps |= also;
+                    return Ok(());
+                }
+                (Use::Load, Use::Store { .. }) => {}
+            }
         }
         if !uses_axis(at, axis) {
             return Ok(());
@@ -247,8 +271,9 @@ impl<'u, 'f> Gen<'u, 'f> {
                 },
             });
         }
-        let own = stored;
+        let own = how != Use::Load;
         let start = self.address(buffer, &indices, own);
+        let end = self.buffer_end(buffer, own);
         let size = self.elem_size(self.elem(buffer));
         let stride = self.stride(buffer, at, axis);
         let slot = self.slot(size);
@@ -256,23 +281,35 @@ impl<'u, 'f> Gen<'u, 'f> {
             buffer: owner,
             at: at.to_vec(),
             size,
-            loaded,
-            stored,
+            how,
+            written: false,
             start,
             stride,
+            end,
             slot,
         });
         Ok(())
     }
 
-    fn stream_cursor(&mut self, buffer: BufferId, at: &[Index]) -> Option<Cursor> {
+    fn stream_cursor(&mut self, buffer: BufferId, at: &[Index], store: bool) -> Option<Cursor> {
         let owner = root(self.unit.loops, buffer);
-        let lanes = self.lane_loop.as_ref()?;
-        let s = lanes
+        let lanes = self.lane_loop.as_mut()?;
+        let index = lanes.index;
+        let mut same = lanes
             .streams
-            .iter()
-            .find(|s| s.buffer == owner && s.at == at)?;
-        let (start, stride, size, index) = (s.start, s.stride, s.size, lanes.index);
+            .iter_mut()
+            .filter(|s| s.buffer == owner && s.at == at);
+        // A load reads what a store of this step wrote.
+        let first = same.next()?;
+        let s = match same.next() {
+            Some(second) if store || second.written => second,
+            _ => first,
+        };
+        if store && s.how == Use::Load {
+            return None;
+        }
+        s.written |= store;
+        let (start, stride, size) = (s.start, s.stride, s.size);
         let address = self.element(start, stride, size, index);
         Some(Cursor { address, stride })
     }
@@ -284,7 +321,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(axis) = self.lane_loop.as_ref().map(|l| l.axis) else {
             return self.load_one(&read);
         };
-        if let Some(cursor) = self.stream_cursor(read.from, read.at) {
+        if let Some(cursor) = self.stream_cursor(read.from, read.at, false) {
             return self.load_lanes(read.from, cursor);
         }
         let proved = self.all_proved(read.from, read.at);
@@ -303,7 +340,8 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
         let cursor = self.place_cursor(read.from, read.at, axis, false)?;
         let size = self.elem_size(self.elem(read.from));
-        let cursor = self.through_slot(cursor, size)?;
+        let end = self.buffer_end(read.from, false);
+        let cursor = self.through_slot(cursor, size, Some(end))?;
         self.load_lanes(read.from, cursor)
     }
 
@@ -337,8 +375,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(Cursor { address, stride })
     }
 
-    /// In the tail, the elements copied to a slot: nothing beyond the last may be read.
-    fn through_slot(&mut self, from: Cursor, size: i64) -> Result<Cursor> {
+    /// In the tail, the elements copied to a slot, as nothing beyond the buffer's `end` may be read; without an end, as
+    /// nothing beyond the last element may be written.
+    fn through_slot(&mut self, from: Cursor, size: i64, end_of: Option<Value>) -> Result<Cursor> {
         let Some((tail, i, end)) = self.lane_loop.as_ref().map(|l| (l.tail, l.index, l.end)) else {
             return Err(bug("no lane loop"));
         };
@@ -349,7 +388,15 @@ impl<'u, 'f> Gen<'u, 'f> {
             .flatten()
             .collect();
         let args: Vec<_> = args.into_iter().map(arg).collect();
-        self.b.ins().brif(tail, copy, &[], done, &args);
+        let beyond = match end_of {
+            None => tail,
+            Some(end) => {
+                let fits = self.step_fits(from.address, from.stride, size, end);
+                let beyond = self.b.ins().icmp_imm_s(IntCC::Equal, fits, 0);
+                self.b.ins().band(tail, beyond)
+            }
+        };
+        self.b.ins().brif(beyond, copy, &[], done, &args);
         self.enter(copy);
         let slot = self.b.ins().stack_addr(types::I64, slot, 0);
         let count = self.b.ins().isub(end, i);
@@ -574,7 +621,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(axis) = self.lane_loop.as_ref().map(|l| l.axis) else {
             return self.store_one(to, at, how, value, guard);
         };
-        if let Some(cursor) = self.stream_cursor(to, at) {
+        if let Some(cursor) = self.stream_cursor(to, at, true) {
             return self.store_lanes(to, cursor, how, value, guard);
         }
         if !uses_axis(at, axis) && !self.lane_values(at)? {
@@ -598,7 +645,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     ) -> Result<()> {
         let size = self.elem_size(self.elem(to));
         let target = self.place_cursor(to, at, axis, true)?;
-        let cursor = self.through_slot(target, size)?;
+        let cursor = self.through_slot(target, size, None)?;
         self.store_lanes(to, cursor, how, value, guard)?;
         let Some((tail, i, end)) = self.lane_loop.as_ref().map(|l| (l.tail, l.index, l.end)) else {
             return Err(bug("no lane loop"));

@@ -16,7 +16,7 @@ use crate::ir::Op;
 use crate::loops::{BufferId, Expr, FoldId, Index, LoopAxisId, Stmt};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
+    Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
 };
 
 /// The open lane loop.
@@ -40,12 +40,25 @@ pub(super) struct Stream {
     pub at: Vec<Index>,
     /// Bytes of an element.
     pub size: i64,
-    pub loaded: bool,
-    pub stored: bool,
+    pub how: Use,
+    /// Whether the step has stored to it.
+    pub written: bool,
     /// Where element 0 of the axis lies (or would lie), and bytes from one to the next where it is not `size`.
     pub start: Value,
     pub stride: Option<Value>,
+    /// One past the buffer's last byte.
+    pub end: Value,
     pub slot: StackSlot,
+}
+
+/// What a lane loop does with a stream. What is loaded and then stored is two streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Load,
+    /// `keeps`: some elements stay as they were, or are combined with.
+    Store {
+        keeps: bool,
+    },
 }
 
 /// A stream in the current step.
@@ -120,24 +133,7 @@ impl<'u, 'f> Gen<'u, 'f> {
 
         self.enter(partial);
         let limit = self.b.ins().iadd_imm_s(i, step);
-        let count = self.b.ins().isub(end, i);
-        let yes = self.b.ins().iconst(types::I8, 1);
-        let mut args = vec![arg(limit), arg(yes)];
-        for s in &streams {
-            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
-            if s.loaded {
-                let from = self.element(s.start, s.stride, s.size, i);
-                self.copy((slot, None), (from, s.stride), s.size, count);
-            }
-            let back = self.b.ins().imul_imm_s(i, s.size);
-            let start = self.b.ins().isub(slot, back);
-            args.push(arg(start));
-            if s.stride.is_some() {
-                let size = self.b.ins().iconst(types::I64, s.size);
-                args.push(arg(size));
-            }
-        }
-        self.b.ins().jump(ready, &args);
+        self.enter_tail(&streams, (i, end, limit), ready);
 
         let limit = self.b.append_block_param(ready, types::I64);
         let tail = self.b.append_block_param(ready, types::I8);
@@ -200,6 +196,81 @@ impl<'u, 'f> Gen<'u, 'f> {
         folds.iter().try_for_each(|&f| self.finish_fold(f))
     }
 
+    /// Stores of the tail go to slots. Loads come from slots, too, where a whole step would reach beyond the buffer.
+    fn enter_tail(
+        &mut self,
+        streams: &[Stream],
+        (i, end, limit): (Value, Value, Value),
+        ready: Block,
+    ) {
+        let count = self.b.ins().isub(end, i);
+        let yes = self.b.ins().iconst(types::I8, 1);
+        let (mut near, mut far) = (vec![arg(limit), arg(yes)], vec![arg(limit), arg(yes)]);
+        let mut fits: Option<Value> = None;
+        let mut copies = vec![];
+        for s in streams {
+            let from = self.element(s.start, s.stride, s.size, i);
+            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
+            let back = self.b.ins().imul_imm_s(i, s.size);
+            let start = self.b.ins().isub(slot, back);
+            let mut placed = vec![arg(start)];
+            if s.stride.is_some() {
+                let size = self.b.ins().iconst(types::I64, s.size);
+                placed.push(arg(size));
+            }
+            far.extend(placed.iter().copied());
+            match s.how {
+                Use::Load => {
+                    near.push(arg(s.start));
+                    near.extend(s.stride.map(arg));
+                    let inside = self.step_fits(from, s.stride, s.size, s.end);
+                    fits = Some(match fits {
+                        None => inside,
+                        Some(f) => self.b.ins().band(f, inside),
+                    });
+                    copies.push((slot, from, s));
+                }
+                Use::Store { keeps } => {
+                    near.extend(placed);
+                    if keeps {
+                        self.copy((slot, None), (from, s.stride), s.size, count);
+                    }
+                }
+            }
+        }
+        let Some(fits) = fits else {
+            self.b.ins().jump(ready, &near);
+            return;
+        };
+        let copying = self.b.create_block();
+        self.b.ins().brif(fits, ready, &near, copying, &[]);
+        self.enter(copying);
+        for (slot, from, s) in copies {
+            self.copy((slot, None), (from, s.stride), s.size, count);
+        }
+        self.b.ins().jump(ready, &far);
+    }
+
+    /// Whether a whole step from an address on lies within its buffer.
+    pub(super) fn step_fits(
+        &mut self,
+        from: Value,
+        stride: Option<Value>,
+        size: i64,
+        end: Value,
+    ) -> Value {
+        let lanes = (self.copies * self.width.lanes()) as i64;
+        let last = match stride {
+            None => self.b.ins().iadd_imm_s(from, lanes * size),
+            Some(stride) => {
+                let reach = self.b.ins().imul_imm_s(stride, lanes - 1);
+                let last = self.b.ins().iadd(from, reach);
+                self.b.ins().iadd_imm_s(last, size)
+            }
+        };
+        self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, last, end)
+    }
+
     /// The body's folds: all lanes, or in the tail those that are elements.
     fn fold_pending(&mut self) -> Result<()> {
         let Some(lanes) = &mut self.lane_loop else {
@@ -238,14 +309,15 @@ impl<'u, 'f> Gen<'u, 'f> {
         tail: Value,
         (i, end): (Value, Value),
     ) -> Result<()> {
-        if !streams.iter().any(|s| s.stored) {
+        let stored = |s: &&Stream| s.how != Use::Load;
+        if !streams.iter().any(|s| stored(&s)) {
             return Ok(());
         }
         let [out, done] = [0; 2].map(|_| self.b.create_block());
         self.b.ins().brif(tail, out, &[], done, &[]);
         self.enter(out);
         let count = self.b.ins().isub(end, i);
-        for s in streams.iter().filter(|s| s.stored) {
+        for s in streams.iter().filter(stored) {
             let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
             let to = self.element(s.start, s.stride, s.size, i);
             self.copy((to, s.stride), (slot, None), s.size, count);
@@ -384,7 +456,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().iadd(start, offset)
     }
 
-    /// Copies `count` (at least 1) elements.
+    /// Copies `count` (at least 1) elements, 16 bytes at a time where they are contiguous.
     pub(super) fn copy(
         &mut self,
         (to, to_stride): (Value, Option<Value>),
@@ -392,27 +464,61 @@ impl<'u, 'f> Gen<'u, 'f> {
         size: i64,
         count: Value,
     ) {
-        let ty = element_type(size);
-        let [step, done] = [0; 2].map(|_| self.b.create_block());
+        let piece = 16 / size;
         let zero = self.b.ins().iconst(types::I64, 0);
-        self.b.ins().jump(step, &[arg(zero), arg(to), arg(from)]);
-        let [k, to, from] = [0; 3].map(|_| self.b.append_block_param(step, types::I64));
-        self.b.switch_to_block(step);
+        let start = [zero, to, from];
+        if to_stride.is_some() || from_stride.is_some() || piece * 2 > self.step() {
+            self.copy_run(
+                (to_stride, from_stride),
+                element_type(size),
+                (1, size),
+                count,
+                start,
+            );
+            return;
+        }
+        let whole = self.b.ins().band_imm_s(count, -piece);
+        let rest = self.copy_run((None, None), types::I8X16, (piece, 16), whole, start);
+        self.copy_run((None, None), element_type(size), (1, size), count, rest);
+    }
+
+    /// Elements of a step.
+    fn step(&self) -> i64 {
+        (self.copies * self.width.lanes()) as i64
+    }
+
+    /// Copies from the element at `state` (which one, to where, from where) up to `count`, `by` elements of `bytes`
+    /// bytes at a time; returns the state after.
+    fn copy_run(
+        &mut self,
+        (to_stride, from_stride): (Option<Value>, Option<Value>),
+        ty: Type,
+        (by, bytes): (i64, i64),
+        count: Value,
+        state: [Value; 3],
+    ) -> [Value; 3] {
+        let [head, step, done] = [0; 3].map(|_| self.b.create_block());
+        self.b.ins().jump(head, &state.map(arg));
+        let [k, to, from] = [0; 3].map(|_| self.b.append_block_param(head, types::I64));
+        self.b.switch_to_block(head);
+        let more = self.b.ins().icmp(IntCC::SignedLessThan, k, count);
+        self.b.ins().brif(more, step, &[], done, &[]);
+        self.enter(step);
         let x = self.b.ins().load(ty, memory(), from, 0);
         self.b.ins().store(memory(), x, to, 0);
-        let k = self.b.ins().iadd_imm_s(k, 1);
+        let next = self.b.ins().iadd_imm_s(k, by);
         let advance = |g: &mut Self, p: Value, stride: Option<Value>| match stride {
             Some(stride) => g.b.ins().iadd(p, stride),
-            None => g.b.ins().iadd_imm_s(p, size),
+            None => g.b.ins().iadd_imm_s(p, bytes),
         };
-        let to = advance(self, to, to_stride);
-        let from = advance(self, from, from_stride);
-        let more = self.b.ins().icmp(IntCC::SignedLessThan, k, count);
+        let to_next = advance(self, to, to_stride);
+        let from_next = advance(self, from, from_stride);
         self.b
             .ins()
-            .brif(more, step, &[arg(k), arg(to), arg(from)], done, &[]);
-        self.b.seal_block(step);
+            .jump(head, &[arg(next), arg(to_next), arg(from_next)]);
+        self.b.seal_block(head);
         self.enter(done);
+        [k, to, from]
     }
 
     /// A stack slot for a step's elements.
