@@ -97,9 +97,7 @@ impl<'u, 'f> Gen<'u, 'f> {
 
         let [head, whole, partial, ready, body_block, after, exit] =
             [0; 7].map(|_| self.b.create_block());
-        // Constants of the body are made here.
-        let anchor = self.b.ins().jump(head, &[]);
-        self.constants.hold_before(Some(anchor));
+        self.b.ins().jump(head, &[]);
 
         // Which phase is next?
         self.b.switch_to_block(head);
@@ -190,7 +188,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
         self.b.ins().jump(head, &[]);
         self.b.seal_block(head);
-        self.constants.hold_before(None);
         self.copies = 1;
         self.enter(exit);
         folds.iter().try_for_each(|&f| self.finish_fold(f))
@@ -467,7 +464,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let piece = 16 / size;
         let zero = self.b.ins().iconst(types::I64, 0);
         let start = [zero, to, from];
-        if to_stride.is_some() || from_stride.is_some() || piece * 2 > self.step() {
+        if to_stride.is_some() || from_stride.is_some() || size == 1 {
             self.copy_run(
                 (to_stride, from_stride),
                 element_type(size),
@@ -478,8 +475,37 @@ impl<'u, 'f> Gen<'u, 'f> {
             return;
         }
         let whole = self.b.ins().band_imm_s(count, -piece);
-        let rest = self.copy_run((None, None), types::I8X16, (piece, 16), whole, start);
-        self.copy_run((None, None), element_type(size), (1, size), count, rest);
+        let mut state = self.copy_run((None, None), types::I8X16, (piece, 16), whole, start);
+        if size == 4 {
+            state = self.copy_if(types::I64, 2, count, state);
+            self.copy_if(types::I32, 1, count, state);
+        } else {
+            self.copy_if(types::I64, 1, count, state);
+        }
+    }
+
+    /// Copies one piece of `elements` if that bit is set in `count`.
+    fn copy_if(
+        &mut self,
+        ty: Type,
+        elements: i64,
+        count: Value,
+        [k, to, from]: [Value; 3],
+    ) -> [Value; 3] {
+        let [copy, done] = [0; 2].map(|_| self.b.create_block());
+        let wanted = self.b.ins().band_imm_s(count, elements);
+        self.b
+            .ins()
+            .brif(wanted, copy, &[], done, &[arg(to), arg(from)]);
+        self.enter(copy);
+        let x = self.b.ins().load(ty, memory(), from, 0);
+        self.b.ins().store(memory(), x, to, 0);
+        let bytes = i64::from(ty.bytes());
+        let next = [to, from].map(|p| self.b.ins().iadd_imm_s(p, bytes));
+        self.b.ins().jump(done, &next.map(arg));
+        let [to, from] = [0; 2].map(|_| self.b.append_block_param(done, types::I64));
+        self.enter(done);
+        [k, to, from]
     }
 
     /// Elements of a step.

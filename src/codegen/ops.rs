@@ -26,6 +26,14 @@ impl<'u, 'f> Gen<'u, 'f> {
             (Op::Polygamma, _) => self.polygamma(operands),
             (_, Type::Int) if result != Type::Real => self.int_op(op, operands),
             (Op::ToReal, Type::Int) => self.int_to_real(operands[0]),
+            (Op::Neg, Type::Real) if self.lane_loop.is_some() => {
+                if let Some(val) = self.negated_product(operands[0])? {
+                    return Ok(val);
+                }
+                let (x, lanes) = self.real(operands[0])?;
+                let vectors = self.emitter(x.copies()).neg(x);
+                Ok(self.real_val(vectors, lanes))
+            }
             (Op::Sigmoid | Op::Softplus, Type::Real) if self.shares() => {
                 self.logistic_of(op, operands[0])
             }
@@ -70,6 +78,23 @@ impl<'u, 'f> Gen<'u, 'f> {
         };
         self.logistic.insert(base, parts);
         Ok(self.real_val(vectors, lanes))
+    }
+
+    /// `-(u * x)` for u that is the same for all lanes, as `(-u) * x`.
+    fn negated_product(&mut self, operand: ValueId) -> Result<Option<Val>> {
+        let Some(factors) = self.product(operand) else {
+            return Ok(None);
+        };
+        let (a, b) = (self.real(factors[0])?, self.real(factors[1])?);
+        let (uniform, x) = match (a.1, b.1) {
+            (false, true) => (a.0, b.0),
+            (true, false) => (b.0, a.0),
+            _ => return Ok(None),
+        };
+        let minus = self.emitter(1).neg(uniform);
+        let minus = self.spread((minus, false));
+        let vectors = self.emitter(x.copies()).mul(minus, x);
+        Ok(Some(self.real_val(vectors, true)))
     }
 
     fn real_op(&mut self, op: Op, args: &[Bundle]) -> Result<Bundle> {
@@ -214,6 +239,16 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// `if c then a else b`, both evaluated.
     pub(super) fn select(&mut self, c: ValueId, a: ValueId, b: ValueId, ty: Type) -> Result<Val> {
+        if let Some((x, d)) = self.as_clamp(c, a, b).filter(|_| ty == Type::Real) {
+            let (x, d) = (self.real(x)?, self.real(d)?);
+            let low = self.emitter(d.0.copies()).neg(d.0);
+            let lanes = x.1 || d.1;
+            let [x, low, high] =
+                [x, (low, d.1), d].map(|v| if lanes { self.spread(v) } else { v.0 });
+            let vectors = clamp(&mut self.emitter(x.copies()), x, low, high);
+            return Ok(self.real_val(vectors, lanes));
+        }
+        let (then_zero, else_zero) = (self.is_zero(a), self.is_zero(b));
         // The condition last: a mask is used up at once.
         let (a, b, c) = (self.val(a)?, self.val(b)?, self.val(c)?);
         let lanes = c.lanes() || a.lanes() || b.lanes();
@@ -225,7 +260,13 @@ impl<'u, 'f> Gen<'u, 'f> {
                     self.at_width(b, self.width)?,
                 );
                 let [c, a, b] = [c, a, b].map(|v| if lanes { self.spread(v) } else { v.0 });
-                let vectors = self.emitter(c.copies()).select(c, a, b);
+                let mut e = self.emitter(c.copies());
+                let vectors = match (then_zero, else_zero) {
+                    // 0 is where the mask has no bits: one instruction instead of a blend.
+                    (_, true) => e.and(c, a),
+                    (true, false) => e.binary(b, c, |b, x, m| b.ins().band_not(x, m)),
+                    (false, false) => e.select(c, a, b),
+                };
                 Ok(self.real_val(vectors, lanes))
             }
             Type::Bool => {

@@ -38,11 +38,11 @@ pub(super) struct Unit<'u> {
     pub layout: &'u Layout,
 }
 
-/// Where constants of vectors are made: before the innermost lane loop, once, or where they are used.
+/// Constants of vectors, made once, in the entry block.
 pub(super) struct Constants {
     fma: bool,
-    /// The jump into the lane loop.
-    anchor: Option<Inst>,
+    /// The jump out of the entry block.
+    anchor: Inst,
     held: FxHashMap<(Width, u64), Value>,
     imported: FxHashMap<&'static str, FuncRef>,
     call_conv: CallConv,
@@ -54,9 +54,7 @@ impl MathContext for Constants {
     }
 
     fn constant(&mut self, b: &mut FunctionBuilder, width: Width, bits: u64) -> Value {
-        let Some(anchor) = self.anchor else {
-            return width.splat(b, bits);
-        };
+        let anchor = self.anchor;
         *self.held.entry((width, bits)).or_insert_with(|| {
             let bytes = width.splat_bytes(bits);
             let constant = b.func.dfg.constants.insert(bytes.as_slice().into());
@@ -102,14 +100,6 @@ unsafe impl Send for Address {}
 // SAFETY: as above.
 unsafe impl Sync for Address {}
 
-impl Constants {
-    /// Constants from now on are made before `anchor`; without one, where they are used.
-    pub(super) fn hold_before(&mut self, anchor: Option<Inst>) {
-        self.anchor = anchor;
-        self.held.clear();
-    }
-}
-
 /// What runs over an axis at the moment.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
@@ -131,8 +121,8 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) values: Vec<Option<Val>>,
     /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it.
     waiting: FxHashMap<ValueId, &'u Expr>,
-    /// For each negation of the lane loop's body what it negates.
-    negated: FxHashMap<ValueId, ValueId>,
+    /// How each value so far is made, for patterns that have better code than their parts.
+    made: FxHashMap<ValueId, &'u Expr>,
     /// What sigmoids and softplus of the lane loop's body share, by their argument without its sign.
     pub(super) logistic: FxHashMap<ValueId, Logistic>,
     pub(super) folds: FxHashMap<FoldId, Accumulator>,
@@ -184,7 +174,7 @@ pub(super) fn build<'u>(
         b,
         constants: Constants {
             fma: unit.isa.has_native_fma(),
-            anchor: None,
+            anchor: entry,
             held: FxHashMap::default(),
             imported: FxHashMap::default(),
             call_conv: unit.isa.default_call_conv(),
@@ -193,7 +183,7 @@ pub(super) fn build<'u>(
         copies: 1,
         values: vec![None; unit.loops.values.len()],
         waiting: FxHashMap::default(),
-        negated: FxHashMap::default(),
+        made: FxHashMap::default(),
         logistic: FxHashMap::default(),
         folds: FxHashMap::default(),
         places: vec![],
@@ -238,13 +228,14 @@ impl<'u, 'f> Gen<'u, 'f> {
     fn statement(&mut self, stmt: &'u Stmt) -> Result<()> {
         match stmt {
             Stmt::Let(id, expr) if self.lane_loop.is_some() && waits(expr) => {
+                self.made.insert(*id, expr);
                 self.waiting.insert(*id, expr);
-                if let Expr::Op(Op::Neg, operand) = expr {
-                    self.negated.extend(operand.first().map(|o| (*id, *o)));
-                }
                 Ok(())
             }
-            Stmt::Let(id, expr) => self.make(*id, expr),
+            Stmt::Let(id, expr) => {
+                self.made.insert(*id, expr);
+                self.make(*id, expr)
+            }
             Stmt::Loop {
                 axis,
                 direction,
@@ -319,13 +310,66 @@ impl<'u, 'f> Gen<'u, 'f> {
     /// Forgets what waits at the end of a lane loop's body, as nothing uses it, and what was shared in it.
     pub(super) fn drop_waiting(&mut self) {
         self.waiting.clear();
-        self.negated.clear();
         self.logistic.clear();
     }
 
     /// The value without its sign, where it is a negation.
     pub(super) fn without_sign(&self, id: ValueId) -> ValueId {
-        self.negated.get(&id).copied().unwrap_or(id)
+        match self.made.get(&id) {
+            Some(Expr::Op(Op::Neg, operands)) => operands.first().copied().unwrap_or(id),
+            _ => id,
+        }
+    }
+
+    /// The operands of a value, if it is made by this operator.
+    fn operands(&self, id: ValueId, op: Op) -> Option<&'u [ValueId]> {
+        match self.made.get(&id) {
+            Some(Expr::Op(o, operands)) if *o == op => Some(operands),
+            _ => None,
+        }
+    }
+
+    /// The factors of a product that is not made yet, so that nothing else needs it so far.
+    pub(super) fn product(&self, id: ValueId) -> Option<[ValueId; 2]> {
+        if !self.waiting.contains_key(&id) {
+            return None;
+        }
+        <[ValueId; 2]>::try_from(self.operands(id, Op::Mul)?).ok()
+    }
+
+    /// Whether a value is the number 0.
+    pub(super) fn is_zero(&self, id: ValueId) -> bool {
+        matches!(self.made.get(&id), Some(Expr::Real(x)) if x.to_bits() == 0)
+    }
+
+    fn is_nonnegative(&self, id: ValueId) -> bool {
+        match self.made.get(&id) {
+            Some(Expr::Real(x)) => *x >= 0.0,
+            Some(Expr::Param(p)) => {
+                let param = self.unit.loops.params.get(*p as usize);
+                let domain = param.and_then(|p| p.domain);
+                domain.is_some_and(|d| d.low >= 0.0)
+            }
+            _ => false,
+        }
+    }
+
+    /// `if |x| <= d then x else d * sign(x)` for d that is never negative: x held between -d and d. Gives x and d.
+    pub(super) fn as_clamp(
+        &self,
+        c: ValueId,
+        a: ValueId,
+        b: ValueId,
+    ) -> Option<(ValueId, ValueId)> {
+        let compared = self
+            .operands(c, Op::Le)
+            .or_else(|| self.operands(c, Op::Lt));
+        let (&[size, d], &[l, r]) = (compared?, self.operands(b, Op::Mul)?) else {
+            return None;
+        };
+        let other = if l == d { r } else { l };
+        let same = self.operands(size, Op::Abs)? == [a] && self.operands(other, Op::Sign)? == [a];
+        (same && (l == d || r == d) && self.is_nonnegative(d)).then_some((a, d))
     }
 
     fn branch(&mut self, when: ValueId, then: &'u [Stmt]) -> Result<()> {

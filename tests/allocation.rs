@@ -1,0 +1,83 @@
+//! A call allocates nothing after the first.
+
+mod build;
+
+use build::shipped;
+use losscc::codegen::Dtype;
+use losscc::kernel::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting for each thread.
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // A thread that ends may allocate after its counter is gone.
+        let _ = COUNT.try_with(|c| c.set(c.get() + 1));
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn calls_allocate_nothing_after_the_first() {
+    for name in ["cross_entropy", "dice"] {
+        let [full, value] = shipped(name);
+        let kernel = Kernel::new(full, Some(value), Dtype::F32).unwrap();
+        let (n, c) = (30, 40);
+        let x = vec![0.5f32; n * c];
+        let target: Vec<i64> = (0..n as i64).collect();
+        let shape = [n, c];
+        let rows = [n];
+        let second = match name {
+            "cross_entropy" => Input {
+                name: "target",
+                data: Data::I64(&target),
+                shape: &rows,
+            },
+            _ => Input {
+                name: "target",
+                data: Data::F32(&x),
+                shape: &shape,
+            },
+        };
+        let inputs = [
+            Input {
+                name: "logits",
+                data: Data::F32(&x),
+                shape: &shape,
+            },
+            second,
+        ];
+        let mut g = vec![0.0f32; n * c];
+        let mut run = || {
+            let data = DataMut::F32(&mut g);
+            let mut out = [Gradient {
+                name: "logits",
+                data,
+            }];
+            kernel.value_and_grad(&inputs, &[], &mut out).unwrap()
+                + kernel.value(&inputs, &[]).unwrap()
+        };
+        let first = run();
+        let before = COUNT.get();
+        for _ in 0..10 {
+            assert_eq!(run(), first);
+        }
+        assert_eq!(COUNT.get(), before, "{name}");
+    }
+}
