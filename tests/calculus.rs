@@ -12,8 +12,7 @@ use losscc::shipped;
 
 /// The value program of a text.
 fn lowered(name: &str, text: &str) -> Result<Program, String> {
-    let modules =
-        modules::load_text(name, text, &NoFiles).map_err(|f| format!("{:#?}", f.diagnostics))?;
+    let modules = modules::load_text(name, text, &NoFiles).map_err(|f| format!("{:#?}", f.diagnostics))?;
     let checked = lower(&modules, modules.root).map_err(|d| format!("{d:#?}\n{text}"))?;
     Ok(checked.program)
 }
@@ -21,8 +20,7 @@ fn lowered(name: &str, text: &str) -> Result<Program, String> {
 /// With gradients; the program is verified after each pass.
 fn derived(name: &str, text: &str) -> Result<Program, String> {
     let program = lowered(name, text)?;
-    let derived =
-        losscc::compile::derive(program).map_err(|e| format!("{}: {:?}", e.title, e.notes))?;
+    let derived = losscc::compile::derive(program).map_err(|e| format!("{}: {:?}", e.title, e.notes))?;
     Ok(derived.program)
 }
 
@@ -41,11 +39,7 @@ fn disagreement(a: &Program, b: &Program, bound: &Bound) -> Result<f64, String> 
     let mut compare = |x: Vec<f64>, y: Vec<f64>| {
         let n = x.len().max(y.len());
         let at = |v: &[f64], i: usize| v.get(i).copied().unwrap_or(0.0);
-        let scale = x
-            .iter()
-            .chain(&y)
-            .filter(|v| v.is_finite())
-            .fold(1.0f64, |m, v| m.max(v.abs()));
+        let scale = x.iter().chain(&y).filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
         for i in 0..n {
             let (u, v) = (at(&x, i), at(&y, i));
             let same = u == v || u.is_nan() && v.is_nan();
@@ -64,12 +58,7 @@ fn disagreement(a: &Program, b: &Program, bound: &Bound) -> Result<f64, String> 
 
 /// The same inputs for a program of the same signature.
 fn rebound(from: &Program, to: &Program, bound: &Bound) -> Result<Bound, String> {
-    let arrays: Vec<_> = from
-        .inputs
-        .iter()
-        .zip(&bound.inputs)
-        .map(|(&t, a)| (from.get(t).name.clone(), a))
-        .collect();
+    let arrays: Vec<_> = from.inputs.iter().zip(&bound.inputs).map(|(&t, a)| (from.get(t).name.clone(), a)).collect();
     let data: Vec<_> = arrays.iter().map(|(n, a)| (&**n, *a)).collect();
     losscc::interp::bind(to, &data, &[]).map_err(|e| format!("{e:#?}"))
 }
@@ -95,9 +84,7 @@ fn examine(name: &str, text: &str) -> Result<String, String> {
         let worst = disagreement(&program, &again, &other).map_err(&fail)?;
         if worst > 1e-12 {
             let twice = print::gradient_text(&again);
-            return Err(fail(format!(
-                "the printed text differs by {worst:e}\nread again:\n{twice}"
-            )));
+            return Err(fail(format!("the printed text differs by {worst:e}\nread again:\n{twice}")));
         }
     }
     Ok(printed)
@@ -114,10 +101,7 @@ fn each(
     let only = std::env::var("ONLY").ok();
     let mut failures = vec![];
     for (name, text) in programs {
-        if only
-            .as_ref()
-            .is_some_and(|o| !o.split(',').any(|o| o == name))
-        {
+        if only.as_ref().is_some_and(|o| !o.split(',').any(|o| o == name)) {
             continue;
         }
         let result = std::panic::catch_unwind(|| examine(&name, &text));
@@ -128,19 +112,12 @@ fn each(
             Err(_) => failures.push(format!("== {name}: panicked")),
         }
     }
-    assert!(
-        failures.is_empty(),
-        "{} fail\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n\n"));
 }
 
 #[test]
 fn gradients_of_all_specs_agree_with_differences_and_survive_printing() {
-    all(shipped::all()
-        .iter()
-        .map(|&(n, t)| (n.to_string(), t.to_string())));
+    all(shipped::all().iter().map(|&(n, t)| (n.to_string(), t.to_string())));
 }
 
 #[test]
@@ -149,12 +126,7 @@ fn gradients_of_hard_programs_agree_with_differences_and_survive_printing() {
     let mut programs: Vec<(String, String)> = std::fs::read_dir(dir)
         .unwrap()
         .map(|e| e.unwrap().path())
-        .map(|p| {
-            (
-                p.file_stem().unwrap().to_string_lossy().into_owned(),
-                std::fs::read_to_string(&p).unwrap(),
-            )
-        })
+        .map(|p| (p.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&p).unwrap()))
         .collect();
     programs.sort();
     all(programs.into_iter());
