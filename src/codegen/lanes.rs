@@ -508,11 +508,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         [k, to, from]
     }
 
-    /// Elements of a step.
-    fn step(&self) -> i64 {
-        (self.copies * self.width.lanes()) as i64
-    }
-
     /// Copies from the element at `state` (which one, to where, from where) up to `count`, `by` elements of `bytes`
     /// bytes at a time; returns the state after.
     fn copy_run(
