@@ -11,7 +11,7 @@ use losscc::ir::Program;
 use losscc::modules::{NoFiles, load_text};
 use losscc::rewrite::simplify::simplify;
 use losscc::rewrite::stabilize::{Applied, Phase, rule_names, stabilize};
-use losscc::{grad, lower};
+use losscc::{Dtype, Options, Spec, grad, lower};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -223,6 +223,89 @@ macro_rules! files {
 }
 
 files!(logistic hyperbolic cancel softmax entropy products norms moments);
+
+/// The finite inputs of a point are all within what a type of reals holds well.
+fn is_moderate(arrays: &[(&str, Array)], least: f64, most: f64) -> bool {
+    let fits = |x: &f64| !x.is_finite() || *x == 0.0 || (least..=most).contains(&x.abs());
+    arrays
+        .iter()
+        .all(|a| a.1.reals().unwrap_or(&[]).iter().all(fits))
+}
+
+/// A kernel against the exact values: to 1e-9 in f64 and 1e-5 in f32, values relative to at least 1, gradients relative
+/// to their largest entry. In f32 the inputs are moderate: a logarithm of 800 has an error of 3e-5 there.
+fn kernel_failure(case: &Value, text: &str, dtype: Dtype) -> Option<String> {
+    let loss = Spec::parse("t", text).and_then(|s| s.derive());
+    let mut options = Options::default();
+    options.dtype = dtype;
+    let kernel = match loss.and_then(|l| l.compile(&options)) {
+        Ok(kernel) => kernel,
+        Err(e) => return Some(format!("{text}: {e}")),
+    };
+    let (tolerance, least, most) = if dtype == Dtype::F64 {
+        (1e-9, 0.0, f64::MAX)
+    } else {
+        (1e-5, 1e-8, 40.0)
+    };
+    for point in case["points"].as_array().into_iter().flatten() {
+        let inputs = point["inputs"].as_object().into_iter().flatten();
+        let arrays: Vec<(&str, Array)> = inputs.map(|(k, v)| (k.as_str(), array(v))).collect();
+        let exact = number(&point["value"]);
+        if exact.is_nan() || !is_moderate(&arrays, least, most) {
+            continue;
+        }
+        let data: Vec<(&str, &Array)> = arrays.iter().map(|(k, v)| (*k, v)).collect();
+        let out = match kernel.evaluate(&data, &[]) {
+            Ok(out) => out,
+            Err(e) => return Some(format!("{text}: {e}")),
+        };
+        if !close(out.value, exact, tolerance, exact.abs().max(1.0)) {
+            return Some(format!(
+                "{text}\n  {dtype:?} {}: {} instead of {exact}",
+                point["inputs"], out.value
+            ));
+        }
+        for (name, exact) in point["grad"].as_object().into_iter().flatten() {
+            let exact: Vec<f64> = exact.as_array().into_iter().flatten().map(number).collect();
+            let floor = number(&case["grad_floor"]).max(tolerance);
+            let scale = exact.iter().fold(floor, |m: f64, x| m.max(x.abs()));
+            let Some(actual) = out.gradients.iter().find(|g| g.name == *name) else {
+                continue;
+            };
+            let fits = |(a, e): (&f64, &f64)| e.is_nan() || close(*a, *e, tolerance, scale);
+            if !actual.values.iter().zip(&exact).all(fits) {
+                let actual = &actual.values;
+                return Some(format!(
+                    "{text}\n  {dtype:?} {}: d/d{name} is {actual:?} instead of {exact:?}",
+                    point["inputs"]
+                ));
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn kernels_have_the_exact_values() {
+    let mut failures = vec![];
+    for file in FILES {
+        for case in cases(file) {
+            for text in texts(&case) {
+                failures.extend(
+                    [Dtype::F64, Dtype::F32]
+                        .into_iter()
+                        .find_map(|d| kernel_failure(&case, text, d)),
+                );
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} fail\n\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
 
 /// Every rule is used by some case: none is dead.
 #[test]
