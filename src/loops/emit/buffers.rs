@@ -3,12 +3,12 @@
 use super::*;
 
 impl Emitter<'_> {
-    pub(super) fn allocate(&mut self, id: PartId, tables: &[u32]) {
+    pub(super) fn allocate(&mut self, id: PartId) {
         let part = self.parts.part(id);
         let storage = &self.layout.storage[id.index()];
         let plan = self.plan_of(id);
         let place = self.layout.place(id);
-        let once = place.path.is_empty() || tables.contains(&place.stage);
+        let once = place.path.is_empty() || self.once.contains(&place.stage);
         let total = plan.total && !once;
         let memory = plan.table && part.into.is_none();
         if let Some(f) = self.layout.outermost_reduced(self.parts, self.classes, id)

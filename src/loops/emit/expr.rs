@@ -1,6 +1,7 @@
 //! Expressions: values at the outermost place where their operands are known.
 
 use super::*;
+use crate::loops::normalize::size;
 
 impl Emitter<'_> {
     pub(super) fn remember(&mut self, key: (Id, Option<Id>), value: ValueId) {
@@ -32,12 +33,13 @@ impl Emitter<'_> {
     /// The value of an expression, evaluated where `condition` holds (if it can fail).
     pub(super) fn emit(&mut self, id: Id, condition: Option<Id>) -> ValueId {
         let condition = condition.filter(|_| self.parts.pool.partial(id));
-        if let Some(value) = self.known(id, condition) {
+        let effective = self.effective(id, condition);
+        if let Some(value) = self.known(id, effective) {
             return value;
         }
         let (depth, expr) =
             stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.expr(id, condition));
-        if let Some(&value) = self.values.get(&(id, condition)) {
+        if let Some(&value) = self.values.get(&(id, effective)) {
             return value;
         }
         let value = self.define(
@@ -46,9 +48,32 @@ impl Emitter<'_> {
             self.parts.pool.ty(id),
             self.parts.pool.span(id),
         );
-        self.values.insert((id, condition), value);
-        self.scopes[depth].keys.push((id, condition));
+        self.values.insert((id, effective), value);
+        self.scopes[depth].keys.push((id, effective));
         value
+    }
+
+    /// The condition of an evaluation that can fail and may move out of loops: a loop that never runs must not fail.
+    fn effective(&mut self, id: Id, condition: Option<Id>) -> Option<Id> {
+        let mut all = condition;
+        if !self.parts.pool.partial(id) {
+            return all;
+        }
+        let open: Vec<Class> = self.scopes.iter().filter_map(|s| s.class).collect();
+        for class in open {
+            let extent = self.classes.extents[class.index()];
+            let pool = &mut self.parts.pool;
+            // Without rows there is no chunk.
+            if self.row == Some(class) || pool.has(id, self.class_axis[class.index()]) {
+                continue;
+            }
+            let (zero, size) = (pool.int(0), size(pool, extent));
+            let runs = pool.op(Op::Gt, &[size, zero]);
+            if !matches!(pool.node(runs), Node::Bool(true)) {
+                all = pool.and(all, Some(runs));
+            }
+        }
+        all
     }
 
     /// The value of an expression where `condition` holds, if it is at hand: computed under the same or a weaker
@@ -94,7 +119,10 @@ impl Emitter<'_> {
                 from,
                 index,
                 default,
-            } => self.load(from, &index, default, condition),
+            } => {
+                let effective = self.effective(id, condition);
+                self.load(from, &index, default, (condition, effective))
+            }
             Node::If(c, a, b) => {
                 let cv = self.emit(c, condition);
                 let not = self.parts.pool.op(Op::Not, &[c]);
@@ -114,7 +142,7 @@ impl Emitter<'_> {
             }
             Node::Op(op @ (Op::IntDiv | Op::Mod), o) => {
                 let (a, b) = (self.emit(o[0], condition), self.emit(o[1], condition));
-                let when = condition.map(|c| self.emit(c, None));
+                let when = self.effective(id, condition).map(|c| self.emit(c, None));
                 let all: Vec<ValueId> = [Some(a), Some(b), when].into_iter().flatten().collect();
                 (self.deepest(&all), Expr::Divide { op, a, b, when })
             }
@@ -142,7 +170,7 @@ impl Emitter<'_> {
         from: Source,
         index: &[Id],
         default: Option<Id>,
-        condition: Option<Id>,
+        (condition, effective): (Option<Id>, Option<Id>),
     ) -> (usize, Expr) {
         let shape = self.parts.pool.shape(from).to_vec();
         let (buffer, positions, ready) = match from {
@@ -184,7 +212,7 @@ impl Emitter<'_> {
                 .collect(),
         };
         let or = default.map(|d| self.emit(d, None));
-        let when = condition.filter(|_| checked).map(|c| self.emit(c, None));
+        let when = effective.filter(|_| checked).map(|c| self.emit(c, None));
         let mut depth = ready.max(self.deepest(&or.into_iter().chain(when).collect::<Vec<_>>()));
         for i in &at {
             depth = depth.max(match i {

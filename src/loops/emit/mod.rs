@@ -61,6 +61,8 @@ pub(super) struct Emitter<'a> {
     /// The row of the stage at hand, and whether it writes cells that belong to no row.
     row: Option<Class>,
     crosses_rows: bool,
+    /// The loop stages that run once, on one thread.
+    once: Vec<u32>,
     /// Parts whose stage is one chunk: in all kernels of the loss, as they add in one order.
     pub one_chunk: Vec<PartId>,
 }
@@ -96,15 +98,16 @@ impl<'a> Emitter<'a> {
             fills: FxHashMap::default(),
             row: None,
             crosses_rows: false,
+            once: vec![],
             one_chunk: vec![],
         };
         for id in e.parts.ids() {
             let plan = e.plan(id, outputs);
             e.plans[id.index()] = Some(plan);
         }
-        let tables = e.table_stages(tree);
+        e.once = e.table_stages(tree);
         for id in e.parts.ids() {
-            e.allocate(id, &tables);
+            e.allocate(id);
         }
         for id in e.parts.ids() {
             e.share(id);

@@ -21,7 +21,9 @@ impl Emitter<'_> {
                 }
                 Tree::Loop { class, body } => {
                     let ids = parts_in(body);
-                    let rows = !ids.iter().all(|&id| self.is_once(id, &tree[k]));
+                    let rows = !ids
+                        .iter()
+                        .any(|&id| self.once.contains(&self.layout.place(id).stage));
                     self.row = rows.then_some(*class);
                     self.tree(&tree[k]);
                     self.crosses_rows |= ids.iter().any(|id| self.one_chunk.contains(id));
@@ -43,11 +45,6 @@ impl Emitter<'_> {
                 }
             }
         }
-    }
-
-    pub(super) fn is_once(&self, id: PartId, tree: &Tree) -> bool {
-        self.table_stages(std::slice::from_ref(tree))
-            .contains(&self.layout.place(id).stage)
     }
 
     pub(super) fn row_inputs(&self, class: Class) -> Vec<(BufferId, usize)> {

@@ -64,10 +64,7 @@ impl Normalizer<'_> {
 
     pub(super) fn size(&mut self, axis: AxisId) -> Id {
         let extent = self.parts.pool.extent(axis);
-        match self.parts.pool.extents[extent.0 as usize] {
-            Some(n) => self.parts.pool.int(n as i64),
-            None => self.parts.pool.mk(Node::Size(extent)),
-        }
+        size(&mut self.parts.pool, extent)
     }
 
     /// `fin m + log z` with `m = max x`, `z = sum exp(x - fin m)`: right for infinities and for nothing at all.

@@ -84,11 +84,16 @@ pub(in crate::loops) fn bracket(
 /// `0 <= index and index < extent`.
 pub(in crate::loops) fn in_range(pool: &mut Pool, index: Id, extent: ExtentIndex) -> Id {
     let zero = pool.int(0);
-    let size = match pool.extents[extent.0 as usize] {
-        Some(n) => pool.int(n as i64),
-        None => pool.mk(Node::Size(extent)),
-    };
+    let size = size(pool, extent);
     let low = pool.op(Op::Ge, &[index, zero]);
     let high = pool.op(Op::Lt, &[index, size]);
     pool.op(Op::And, &[low, high])
+}
+
+/// How many elements an axis of an extent has.
+pub(in crate::loops) fn size(pool: &mut Pool, extent: ExtentIndex) -> Id {
+    match pool.extents[extent.0 as usize] {
+        Some(n) => pool.int(n as i64),
+        None => pool.mk(Node::Size(extent)),
+    }
 }

@@ -48,14 +48,13 @@ impl Pool {
             Op::Neg => a.map(|a| self.int(a.wrapping_neg())),
             Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
                 let (a, b) = (a?, b?);
-                let v = match op {
-                    Op::Eq => a == b,
-                    Op::Ne => a != b,
-                    Op::Lt => a < b,
-                    Op::Le => a <= b,
-                    Op::Gt => a > b,
-                    _ => a >= b,
-                };
+                let order = a.cmp(&b);
+                let v = (op == Op::Eq && order.is_eq())
+                    || (op == Op::Ne && order.is_ne())
+                    || (op == Op::Lt && order.is_lt())
+                    || (op == Op::Le && order.is_le())
+                    || (op == Op::Gt && order.is_gt())
+                    || (op == Op::Ge && order.is_ge());
                 as_bool(self, v)
             }
             Op::And => match (known(self, 0), known(self, 1)) {
@@ -72,7 +71,45 @@ impl Pool {
             },
             Op::Not => known(self, 0).and_then(|v| as_bool(self, !v)),
             Op::ToReal => a.map(|a| self.real(a as f64)),
-            _ => None,
+            Op::Abs
+            | Op::Sign
+            | Op::Max
+            | Op::Min
+            | Op::Clamp
+            | Op::IntDiv
+            | Op::Mod
+            | Op::Div
+            | Op::Pow
+            | Op::Sqrt
+            | Op::Exp
+            | Op::Expm1
+            | Op::Log
+            | Op::Log1p
+            | Op::Log2
+            | Op::Sin
+            | Op::Cos
+            | Op::Tan
+            | Op::Asin
+            | Op::Acos
+            | Op::Atan
+            | Op::Atan2
+            | Op::Sinh
+            | Op::Cosh
+            | Op::Tanh
+            | Op::Sigmoid
+            | Op::Softplus
+            | Op::Relu
+            | Op::Floor
+            | Op::Ceil
+            | Op::Round
+            | Op::Erf
+            | Op::Lgamma
+            | Op::Digamma
+            | Op::Polygamma
+            | Op::Xlogy
+            | Op::LogSumExp
+            | Op::StopGradient
+            | Op::ToInt => None,
         }
     }
 }
