@@ -118,7 +118,9 @@ impl Code {
         for total in &placed.totals {
             self.start(total, false, work);
         }
-        let step = if single {
+        // Of an index alone it is not known which chunk's is the better one.
+        let finds = |t: &Made| matches!(t.op, FoldOp::ArgMax | FoldOp::ArgMin);
+        let step = if single || placed.totals.iter().any(finds) {
             rows.max(1)
         } else {
             self.chunk_rows(rows, row_inputs, placed, work)
@@ -307,14 +309,8 @@ fn merge_int(op: FoldOp, x: i64, y: i64) -> i64 {
         FoldOp::Prod => x.wrapping_mul(y),
         FoldOp::Max => x.max(y),
         FoldOp::Min => x.min(y),
-        // Of an index: the first chunk's, unless it found none.
-        FoldOp::ArgMax | FoldOp::ArgMin => {
-            if x >= 0 {
-                x
-            } else {
-                y
-            }
-        }
+        // There is one chunk, after -1.
+        FoldOp::ArgMax | FoldOp::ArgMin => y,
         FoldOp::Sum | FoldOp::Any | FoldOp::All | FoldOp::Count => x.wrapping_add(y),
     }
 }
