@@ -11,6 +11,7 @@ use super::brackets::{Contribution, Places, conjunction};
 use super::partials::{not_minus_infinity, partials};
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
 use crate::rewrite::name::define;
+use crate::rewrite::product::is_closed;
 use crate::rewrite::{Substitution, index, renamed, substitute};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BinaryHeap;
@@ -133,7 +134,11 @@ impl Sweep<'_> {
             return;
         };
         let head = self.program.get(u).head.clone();
-        let adjoint = self.program.read_at(bar, &head);
+        // What is known of the adjoint is used, where it is no more than a number over sizes.
+        let adjoint = match self.program.body(bar) {
+            Some(&Body::Expr(e)) if is_closed(self.program, e) && !self.program.is_number(e, 0.0) => e,
+            _ => self.program.read_at(bar, &head),
+        };
         let answer = self.program.read_at(u, &head);
         let answered = self.answered(root);
         let region = Region {
@@ -322,6 +327,10 @@ impl Sweep<'_> {
                         continue;
                     }
                     for summand in partials(self.program, op, &operands, i, answer) {
+                        // A factor 0 is a structural zero, whatever the adjoint is.
+                        if summand.times.is_some_and(|f| self.program.is_number(f, 0.0)) {
+                            continue;
+                        }
                         let part = summand.apply(self.program, adjoint);
                         self.push(pending, queue, operand, guards, &summand.guards, part);
                     }

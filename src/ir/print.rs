@@ -97,12 +97,13 @@ impl<'a> Printer<'a> {
             self.names.insert(i, t.name.to_string());
             self.name_positions(i);
         }
+        let mut numbers: FxHashMap<String, usize> = FxHashMap::default();
         // The loss's own names come first, so that a generated one yields.
         for named in [true, false] {
             for i in 0..self.definitions.len() {
                 let t = self.definitions[i];
                 if program.get(t).named == named {
-                    let name = free_name(&program.get(t).name, &taken);
+                    let name = free_name(&program.get(t).name, &taken, &mut numbers);
                     taken.insert(name.clone());
                     self.names.insert(t, name);
                 }
@@ -915,22 +916,19 @@ fn write_definitions(out: &mut String, lines: &[(String, Piece)]) {
     }
 }
 
-fn free_name(hint: &str, taken: &FxHashSet<String>) -> String {
+/// The hint, or with a number if it is taken; `numbers` has the last number of each hint.
+fn free_name(hint: &str, taken: &FxHashSet<String>, numbers: &mut FxHashMap<String, usize>) -> String {
     if !taken.contains(hint) {
         return hint.to_string();
     }
-    let separator = if hint.ends_with(|c: char| c.is_ascii_digit()) {
-        "_"
-    } else {
-        ""
-    };
-    let mut k = 2;
+    let separator = if hint.ends_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    let k = numbers.entry(hint.to_string()).or_insert(1);
     loop {
+        *k += 1;
         let name = format!("{hint}{separator}{k}");
         if !taken.contains(&name) {
             return name;
         }
-        k += 1;
     }
 }
 

@@ -26,6 +26,7 @@ pub fn settle(program: &mut Program, outputs: &[TensorId]) {
             program,
             budget: BUDGET,
             free_factors,
+            plain: Memo::default(),
         };
         let body = match body {
             Body::Expr(e) => Body::Expr(settle.under(e, &[], unconditional)),
@@ -47,6 +48,8 @@ struct Settle<'a> {
     program: &'a mut Program,
     budget: usize,
     free_factors: bool,
+    /// What expressions without a choice became, under any conditions.
+    plain: Memo,
 }
 
 impl Settle<'_> {
@@ -56,7 +59,13 @@ impl Settle<'_> {
             return done;
         }
         if !conditions.is_empty() && !self.has_choice(root) {
-            return root;
+            if !self.free_factors {
+                return root;
+            }
+            let mut plain = std::mem::take(&mut self.plain);
+            let done = self.under(root, &[], &mut plain);
+            self.plain = plain;
+            return done;
         }
         // What is under a branch or a guard has more conditions and is entered on its own.
         let (mut seen, mut stack) = (Visited::new(self.program), vec![root]);
@@ -226,13 +235,17 @@ impl Settle<'_> {
             return None;
         }
         let scaled = |p: &Program, e: ExprId| match p.node(e) {
-            Node::Op(Op::Div, o) => is_closed(p, o[1]) || p.number(o[0]).is_some(),
+            Node::Op(Op::Div, o) => is_closed(p, o[1]) || is_closed(p, o[0]),
             Node::Op(Op::Mul, o) => p.number(o[0]).is_some(),
             Node::Op(Op::Neg, _) => true,
             _ => p.number(e).is_some(),
         };
+        let divided = |p: &Program, e: ExprId| match p.node(e) {
+            Node::Op(Op::Div, o) => is_closed(p, o[1]) || is_closed(p, o[0]),
+            _ => false,
+        };
         match *op {
-            Op::Mul if scaled(self.program, o[1]) || matches!(self.program.node(o[0]), Node::Op(Op::Div, d) if is_closed(self.program, d[1])) => {
+            Op::Mul if scaled(self.program, o[1]) || divided(self.program, o[0]) => {
                 Some(self.program.product(o[0], o[1]))
             }
             Op::Div if scaled(self.program, o[0]) => Some(self.program.quotient(o[0], o[1])),

@@ -15,7 +15,7 @@ pub struct Product {
 }
 
 /// How many factors of a product are told apart.
-const BUDGET: usize = 24;
+const BUDGET: usize = 12;
 
 impl Product {
     pub fn one() -> Product {
@@ -55,7 +55,7 @@ impl Product {
                 }
                 Node::Op(Op::Mul, o) => stack.extend([o[1], o[0]]),
                 Node::Op(Op::Div, o)
-                    if is_closed(program, o[1]) || program.number(o[0]).is_some() =>
+                    if is_closed(program, o[1]) || is_closed(program, o[0]) =>
                 {
                     match program.number(o[1]) {
                         Some(x) if x != 0.0 && exact(self.number / x, self.number, x) => {
@@ -131,7 +131,9 @@ pub fn is_closed(program: &Program, e: ExprId) -> bool {
         *budget -= 1;
         match p.node(e) {
             Node::Real(_) | Node::Int(_) | Node::Param(_) | Node::Size(_) => true,
-            Node::Op(Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Neg | Op::ToReal, o) => {
+            Node::Op(Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Neg | Op::ToReal | Op::Sqrt | Op::Log | Op::Pow,
+                o,
+            ) => {
                 o.iter().all(|&x| walk(p, x, budget))
             }
             _ => false,
@@ -151,6 +153,13 @@ impl Program {
         }
         if self.is_number(a, 0.0) || self.is_number(b, 0.0) {
             return self.mul(a, b);
+        }
+        // The usual case, where nothing has to move.
+        let moves = |p: &Program, e: ExprId| {
+            p.number(e).is_some() || matches!(p.node(e), Node::Op(Op::Div | Op::Neg, _))
+        };
+        if !moves(self, a) && !moves(self, b) && !matches!(self.node(b), Node::Op(Op::Mul, _)) {
+            return self.raw(Op::Mul, &[a, b]);
         }
         // `1 / b` as a factor divides.
         if let Some((one, divisor)) = self.binary(b, Op::Div)

@@ -2,13 +2,100 @@
 
 use super::equal::Pool;
 use super::inline::{op_weight, weight};
-use super::name::always_defined;
-use super::{Memo, Substitution, live, map_operands, recurrent, substitute};
+use super::{Memo, index, Substitution, live, map_operands, recurrent, substitute};
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// From this weight on an expression is worth a name.
 const WORTH: usize = 6;
+
+/// An expression up to the names of its axes: a number for its form, and its free axes in order of first occurrence.
+/// Two expressions with one form are equal once the axes of one are put for those of the other.
+struct Form {
+    key: u32,
+    axes: Vec<AxisId>,
+    /// Neither a reduction nor a read that may miss stands in it.
+    plain: bool,
+    /// Made of numbers, sizes and hyperparameters: computed once for a call in any case.
+    closed: bool,
+}
+
+/// Forms of expressions, made from those of their operands, so that a body costs no more than its size.
+#[derive(Default)]
+struct Forms {
+    of: FxHashMap<ExprId, Form>,
+    /// A node with the keys of its operands, and where their axes are among its own.
+    keys: FxHashMap<(Node, Vec<u16>), u32>,
+    pool: Pool,
+}
+
+impl Forms {
+    fn add(&mut self, program: &mut Program, e: ExprId) {
+        if self.of.contains_key(&e) {
+            return;
+        }
+        let node = program.node(e).clone();
+        let form = match node {
+            Node::Axis(a) => {
+                let extent = self.pool.extent(program, program.extent_of(a));
+                let key = self.key(Node::Size(extent), vec![u16::MAX]);
+                Form { key, axes: vec![a], plain: true, closed: false }
+            }
+            Node::Reduce { .. } => {
+                let axes = program.free(e).to_vec();
+                let key = self.key(node, vec![]);
+                Form { key, axes, plain: false, closed: false }
+            }
+            node => self.compose(program, e, node),
+        };
+        self.of.insert(e, form);
+    }
+
+    fn compose(&mut self, program: &mut Program, e: ExprId, node: Node) -> Form {
+        let mut operands = vec![];
+        program.for_children(e, |c| operands.push(c));
+        let (mut axes, mut places): (Vec<AxisId>, Vec<u16>) = (vec![], vec![]);
+        let (mut plain, mut closed) = (true, true);
+        for c in &operands {
+            let form = &self.of[c];
+            plain &= form.plain;
+            closed &= form.closed;
+            for a in &form.axes {
+                let place = axes.iter().position(|x| x == a).unwrap_or_else(|| {
+                    axes.push(*a);
+                    axes.len() - 1
+                });
+                places.push(place as u16);
+            }
+        }
+        match &node {
+            Node::Read { tensor, index, default } => {
+                closed = false;
+                let (tensor, index) = (*tensor, index.clone());
+                if default.is_none() && plain {
+                    let head = program.get(tensor).head.clone();
+                    plain = index.iter().zip(&head).all(|(&i, &a)| {
+                        let extent = program.extent_of(a);
+                        index::in_range(program, &[], i, extent)
+                    });
+                }
+            }
+            Node::Op(Op::IntDiv | Op::Mod, o) => {
+                plain &= matches!(program.node(o[1]), Node::Int(k) if *k != 0);
+            }
+            Node::Op(Op::LogSumExp, _) => plain = false,
+            _ => {}
+        }
+        let node = map_operands(&node, |c| ExprId(self.of[&c].key));
+        let key = self.key(node, places);
+        Form { key, axes, plain, closed }
+    }
+
+    fn key(&mut self, node: Node, places: Vec<u16>) -> u32 {
+        let next = self.keys.len() as u32;
+        *self.keys.entry((node, places)).or_insert(next)
+    }
+}
 
 /// Where an expression occurs.
 struct Place {
@@ -20,21 +107,18 @@ struct Place {
 pub fn share(program: &mut Program, outputs: &[TensorId]) {
     let order = live(program, outputs);
     let loops = recurrent(program, &order);
-    let mut pool = Pool::default();
-    let mut keys: FxHashMap<ExprId, (ExprId, Vec<AxisId>)> = FxHashMap::default();
-    let mut first: FxHashMap<ExprId, Place> = FxHashMap::default();
+    let mut forms = Forms::default();
+    let mut keys: FxHashMap<ExprId, (u32, Vec<AxisId>)> = FxHashMap::default();
+    let mut first: FxHashMap<u32, Place> = FxHashMap::default();
     let mut bodies = vec![];
     for &t in &order {
         let nodes = program.reachable(&program.roots(t));
         for &e in &nodes {
-            if !keys.contains_key(&e) && is_candidate(program, e) {
-                let axes = free_in_order(program, e);
-                let key = pool.canonical(program, e, &axes);
-                first.entry(key).or_insert_with(|| Place {
-                    e,
-                    axes: axes.clone(),
-                });
-                keys.insert(e, (key, axes));
+            forms.add(program, e);
+            if !keys.contains_key(&e) && is_candidate(program, e, &forms.of[&e]) {
+                let Form { key, axes, .. } = &forms.of[&e];
+                first.entry(*key).or_insert_with(|| Place { e, axes: axes.clone() });
+                keys.insert(e, (*key, axes.clone()));
             }
         }
         bodies.push(nodes);
@@ -43,16 +127,15 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
         return;
     }
     // What an expression is an operand of. Equal readers count once: then the reader is what is shared.
-    let mut readers: FxHashMap<ExprId, FxHashSet<(ExprId, usize)>> = FxHashMap::default();
+    let mut readers: FxHashMap<u32, FxHashSet<(Reader, usize)>> = FxHashMap::default();
     for (&t, nodes) in order.iter().zip(&bodies) {
         for r in program.roots(t) {
             if let Some((key, _)) = keys.get(&r) {
-                let root = ExprId(u32::MAX - t.0);
-                readers.entry(*key).or_default().insert((root, 0));
+                readers.entry(*key).or_default().insert((Reader::Body(t), 0));
             }
         }
         for &e in nodes {
-            let reader = keys.get(&e).map_or(e, |(key, _)| *key);
+            let reader = keys.get(&e).map_or(Reader::Node(e), |(key, _)| Reader::Form(*key));
             let mut slot = 0;
             program.for_children(e, |c| {
                 slot += 1;
@@ -62,7 +145,7 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
             });
         }
     }
-    let chosen: FxHashSet<ExprId> = readers
+    let chosen: FxHashSet<u32> = readers
         .iter()
         .filter(|(_, r)| r.len() > 1)
         .map(|(k, _)| *k)
@@ -70,7 +153,7 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
     if chosen.is_empty() {
         return;
     }
-    let mut made: FxHashMap<ExprId, TensorId> = FxHashMap::default();
+    let mut made: FxHashMap<u32, TensorId> = FxHashMap::default();
     for &t in &order {
         // A definition that is the expression already.
         let Some(&Body::Expr(e)) = program.body(t) else {
@@ -97,11 +180,19 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
     }
 }
 
+/// What an expression is an operand of.
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+enum Reader {
+    Node(ExprId),
+    Form(u32),
+    Body(TensorId),
+}
+
 struct Sharing {
-    keys: FxHashMap<ExprId, (ExprId, Vec<AxisId>)>,
-    chosen: FxHashSet<ExprId>,
-    made: FxHashMap<ExprId, TensorId>,
-    first: FxHashMap<ExprId, Place>,
+    keys: FxHashMap<ExprId, (u32, Vec<AxisId>)>,
+    chosen: FxHashSet<u32>,
+    made: FxHashMap<u32, TensorId>,
+    first: FxHashMap<u32, Place>,
 }
 
 impl Sharing {
@@ -198,57 +289,15 @@ impl Sharing {
     }
 }
 
-fn is_candidate(program: &mut Program, e: ExprId) -> bool {
-    if program.ty(e) != Type::Real || program.free(e).is_empty() && is_closed(program, e) {
+fn is_candidate(program: &Program, e: ExprId, form: &Form) -> bool {
+    if program.ty(e) != Type::Real || form.closed || !form.plain {
         return false;
     }
     match program.node(e) {
         Node::Op(Op::StopGradient, _) => {}
-        Node::Op(op, _) if op_weight(*op) > 0 && *op != Op::LogSumExp => {}
+        Node::Op(op, _) if op_weight(*op) > 0 => {}
         Node::If { .. } => {}
         _ => return false,
     }
-    // Cheap to see first.
-    if weight(program, e, WORTH) < WORTH {
-        return false;
-    }
-    let holds_reduction = program.reachable(&[e]).iter().any(|&n| {
-        matches!(
-            program.node(n),
-            Node::Reduce { .. } | Node::Op(Op::LogSumExp, _)
-        )
-    });
-    !holds_reduction && always_defined(program, e)
-}
-
-/// Made of numbers, sizes and hyperparameters: computed once for a call in any case.
-fn is_closed(program: &Program, e: ExprId) -> bool {
-    program
-        .reachable(&[e])
-        .iter()
-        .all(|&n| !matches!(program.node(n), Node::Read { .. } | Node::Reduce { .. }))
-}
-
-/// Free axes in order of first occurrence from the left, the same for equal expressions.
-fn free_in_order(program: &Program, e: ExprId) -> Vec<AxisId> {
-    let free = program.free(e).clone();
-    if free.len() < 2 {
-        return free.to_vec();
-    }
-    let (mut out, mut seen, mut stack) = (vec![], FxHashSet::default(), vec![e]);
-    while let Some(e) = stack.pop() {
-        if !seen.insert(e) {
-            continue;
-        }
-        if let Node::Axis(a) = program.node(e)
-            && free.contains(a)
-            && !out.contains(a)
-        {
-            out.push(*a);
-        }
-        let mut children = vec![];
-        program.for_children(e, |c| children.push(c));
-        stack.extend(children.into_iter().rev());
-    }
-    out
+    weight(program, e, WORTH) >= WORTH
 }
