@@ -134,7 +134,7 @@ impl Loss {
     /// # Errors
     /// As [`Loss::compile`].
     pub fn loops_text(&self, options: &Options) -> Result<String, Error> {
-        let loops = self.schedule(options, true)?;
+        let loops = self.schedule(options)?;
         Ok(crate::loops::print::print(&loops))
     }
 
@@ -144,7 +144,7 @@ impl Loss {
     /// # Errors
     /// As [`Loss::compile`]; a target that there is no code for.
     pub fn code_text(&self, options: &Options, target: Option<&str>) -> Result<CodeText, Error> {
-        let loops = self.schedule(options, true)?;
+        let loops = self.schedule(options)?;
         let isa = match target {
             Some(triple) => isa::named(triple),
             None => isa::host(),
@@ -164,9 +164,10 @@ impl Loss {
     /// # Errors
     /// A name in `wrt` that is no differentiated input; what does not compile yet, by name.
     pub fn compile(&self, options: &Options) -> Result<Kernel, Error> {
-        let full = self.schedule(options, true)?;
-        let value = self.schedule(options, false)?;
-        let inner = compile::with_stack(|| kernel::Kernel::new(full, Some(value), options.dtype));
+        let full = self.schedule(options)?;
+        let program = self.program.clone();
+        let value: kernel::MakeLoops = Box::new(move || compile::schedule(&program, vec![]));
+        let inner = compile::with_stack(|| kernel::Kernel::with_value(full, Some(value), options.dtype));
         let gradients = self.wanted(options.wrt.as_deref())?;
         Ok(Kernel {
             inner: inner.map_err(|r| self.fail(r.into()))?,
@@ -176,12 +177,8 @@ impl Loss {
         })
     }
 
-    fn schedule(&self, options: &Options, gradients: bool) -> Result<Loops, Error> {
-        let wanted = if gradients {
-            self.wanted(options.wrt.as_deref())?
-        } else {
-            vec![]
-        };
+    fn schedule(&self, options: &Options) -> Result<Loops, Error> {
+        let wanted = self.wanted(options.wrt.as_deref())?;
         compile::schedule(&self.program, wanted).map_err(|d| self.fail(d))
     }
 

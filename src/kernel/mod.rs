@@ -130,10 +130,13 @@ thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();
 }
 
+/// Makes the loops of the value alone, when they are first needed.
+pub type MakeLoops = Box<dyn Fn() -> Result<Loops, Diagnostic> + Send + Sync>;
+
 /// A compiled loss: callable from many threads at once, for any shapes that fit its signature.
 pub struct Kernel {
     full: Code,
-    value_loops: Option<Loops>,
+    value_loops: Option<MakeLoops>,
     value: OnceLock<Result<Code, Refusal>>,
 }
 
@@ -156,6 +159,19 @@ impl Kernel {
     /// # Errors
     /// What does not compile yet, by name.
     pub fn new(loops: Loops, value_only: Option<Loops>, dtype: Dtype) -> Result<Kernel, Refusal> {
+        let make = |loops: Loops| -> MakeLoops { Box::new(move || Ok(loops.clone())) };
+        Kernel::with_value(loops, value_only.map(make), dtype)
+    }
+
+    /// As [`Kernel::new`], but the loops of the value alone are not even made before they are needed.
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    pub fn with_value(
+        loops: Loops,
+        value_only: Option<MakeLoops>,
+        dtype: Dtype,
+    ) -> Result<Kernel, Refusal> {
         Ok(Kernel {
             full: Code::new(loops, dtype)?,
             value_loops: value_only,
@@ -210,10 +226,13 @@ impl Kernel {
         inputs: &[Input],
         params: &[(&str, f64)],
     ) -> Result<f64, Diagnostic> {
-        let Some(loops) = &self.value_loops else {
+        let Some(make_loops) = &self.value_loops else {
             return self.value_of_full(work, inputs, params);
         };
-        let make = || Code::new(loops.clone(), self.full.dtype);
+        let make = || {
+            let loops = make_loops().map_err(|d| Refusal::Bug(d.title))?;
+            crate::compile::with_stack(|| Code::new(loops, self.full.dtype))
+        };
         match self.value.get_or_init(make) {
             Ok(code) => call(code, work, inputs, params, &mut []),
             Err(_) => self.value_of_full(work, inputs, params),
