@@ -167,7 +167,8 @@ impl Loss {
         let full = self.schedule(options)?;
         let program = self.program.clone();
         let value: kernel::MakeLoops = Box::new(move || compile::schedule(&program, vec![]));
-        let inner = compile::with_stack(|| kernel::Kernel::with_value(full, Some(value), options.dtype));
+        let inner =
+            compile::with_stack(|| kernel::Kernel::with_value(full, Some(value), options.dtype));
         let gradients = self.wanted(options.wrt.as_deref())?;
         Ok(Kernel {
             inner: inner.map_err(|r| self.fail(r.into()))?,

@@ -12,7 +12,8 @@ use losscc::shipped;
 
 /// The value program of a text.
 fn lowered(name: &str, text: &str) -> Result<Program, String> {
-    let modules = modules::load_text(name, text, &NoFiles).map_err(|f| format!("{:#?}", f.diagnostics))?;
+    let modules =
+        modules::load_text(name, text, &NoFiles).map_err(|f| format!("{:#?}", f.diagnostics))?;
     let checked = lower(&modules, modules.root).map_err(|d| format!("{d:#?}\n{text}"))?;
     Ok(checked.program)
 }
@@ -20,7 +21,8 @@ fn lowered(name: &str, text: &str) -> Result<Program, String> {
 /// With gradients; the program is verified after each pass.
 fn derived(name: &str, text: &str) -> Result<Program, String> {
     let program = lowered(name, text)?;
-    let derived = losscc::compile::derive(program).map_err(|e| format!("{}: {:?}", e.title, e.notes))?;
+    let derived =
+        losscc::compile::derive(program).map_err(|e| format!("{}: {:?}", e.title, e.notes))?;
     Ok(derived.program)
 }
 
@@ -39,7 +41,11 @@ fn disagreement(a: &Program, b: &Program, bound: &Bound) -> Result<f64, String> 
     let mut compare = |x: Vec<f64>, y: Vec<f64>| {
         let n = x.len().max(y.len());
         let at = |v: &[f64], i: usize| v.get(i).copied().unwrap_or(0.0);
-        let scale = x.iter().chain(&y).filter(|v| v.is_finite()).fold(1.0f64, |m, v| m.max(v.abs()));
+        let scale = x
+            .iter()
+            .chain(&y)
+            .filter(|v| v.is_finite())
+            .fold(1.0f64, |m, v| m.max(v.abs()));
         for i in 0..n {
             let (u, v) = (at(&x, i), at(&y, i));
             let same = u == v || u.is_nan() && v.is_nan();
@@ -58,7 +64,12 @@ fn disagreement(a: &Program, b: &Program, bound: &Bound) -> Result<f64, String> 
 
 /// The same inputs for a program of the same signature.
 fn rebound(from: &Program, to: &Program, bound: &Bound) -> Result<Bound, String> {
-    let arrays: Vec<_> = from.inputs.iter().zip(&bound.inputs).map(|(&t, a)| (from.get(t).name.clone(), a)).collect();
+    let arrays: Vec<_> = from
+        .inputs
+        .iter()
+        .zip(&bound.inputs)
+        .map(|(&t, a)| (from.get(t).name.clone(), a))
+        .collect();
     let data: Vec<_> = arrays.iter().map(|(n, a)| (&**n, *a)).collect();
     losscc::interp::bind(to, &data, &[]).map_err(|e| format!("{e:#?}"))
 }
@@ -84,7 +95,9 @@ fn examine(name: &str, text: &str) -> Result<String, String> {
         let worst = disagreement(&program, &again, &other).map_err(&fail)?;
         if worst > 1e-12 {
             let twice = print::gradient_text(&again);
-            return Err(fail(format!("the printed text differs by {worst:e}\nread again:\n{twice}")));
+            return Err(fail(format!(
+                "the printed text differs by {worst:e}\nread again:\n{twice}"
+            )));
         }
     }
     Ok(printed)
@@ -101,7 +114,10 @@ fn each(
     let only = std::env::var("ONLY").ok();
     let mut failures = vec![];
     for (name, text) in programs {
-        if only.as_ref().is_some_and(|o| !o.split(',').any(|o| o == name)) {
+        if only
+            .as_ref()
+            .is_some_and(|o| !o.split(',').any(|o| o == name))
+        {
             continue;
         }
         let result = std::panic::catch_unwind(|| examine(&name, &text));
@@ -112,12 +128,19 @@ fn each(
             Err(_) => failures.push(format!("== {name}: panicked")),
         }
     }
-    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n\n"));
+    assert!(
+        failures.is_empty(),
+        "{} fail\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
 fn gradients_of_all_specs_agree_with_differences_and_survive_printing() {
-    all(shipped::all().iter().map(|&(n, t)| (n.to_string(), t.to_string())));
+    all(shipped::all()
+        .iter()
+        .map(|&(n, t)| (n.to_string(), t.to_string())));
 }
 
 #[test]
@@ -126,7 +149,12 @@ fn gradients_of_hard_programs_agree_with_differences_and_survive_printing() {
     let mut programs: Vec<(String, String)> = std::fs::read_dir(dir)
         .unwrap()
         .map(|e| e.unwrap().path())
-        .map(|p| (p.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&p).unwrap()))
+        .map(|p| {
+            (
+                p.file_stem().unwrap().to_string_lossy().into_owned(),
+                std::fs::read_to_string(&p).unwrap(),
+            )
+        })
         .collect();
     programs.sort();
     all(programs.into_iter());
@@ -140,10 +168,15 @@ fn examine_diagonal(name: &str, text: &str) -> Result<String, String> {
         let input = program.get(gradient.input).name.clone();
         let mut second = program.clone();
         let fail = |p: &Program, e: String| format!("{input}: {e}\n{}", print::gradient_text(p));
-        let Some(diagonal) = hessian::diagonal(&mut second, gradient.input) else { continue };
+        let Some(diagonal) = hessian::diagonal(&mut second, gradient.input) else {
+            continue;
+        };
         second.gradients.retain(|g| g.input == gradient.input);
         second.gradients[0].tensor = diagonal.tensor;
-        report += &format!("{input}: {} extra axes, other entries: {}\n", diagonal.extra_axes, diagonal.other_entries);
+        report += &format!(
+            "{input}: {} extra axes, other entries: {}\n",
+            diagonal.extra_axes, diagonal.other_entries
+        );
         if diagonal.extra_axes > 0 {
             continue;
         }
@@ -151,12 +184,19 @@ fn examine_diagonal(name: &str, text: &str) -> Result<String, String> {
         report += &print::gradient_text(&second);
         let mut sampler = Sampler::new(&program, 5);
         let Ok(bound) = sampler.draw() else { continue };
-        let slot = program.inputs.iter().position(|&i| i == gradient.input).unwrap();
-        let at = |tensor: Option<TensorId>, p: &Program, bound: &Bound| -> Result<Vec<f64>, String> {
-            let Some(t) = tensor else { return Ok(vec![0.0; bound.inputs[slot].len()]) };
-            let array = evaluate(p, bound, &[t]).map_err(|e| e.title)?.remove(0);
-            Ok(array.reals().unwrap_or(&[]).to_vec())
-        };
+        let slot = program
+            .inputs
+            .iter()
+            .position(|&i| i == gradient.input)
+            .unwrap();
+        let at =
+            |tensor: Option<TensorId>, p: &Program, bound: &Bound| -> Result<Vec<f64>, String> {
+                let Some(t) = tensor else {
+                    return Ok(vec![0.0; bound.inputs[slot].len()]);
+                };
+                let array = evaluate(p, bound, &[t]).map_err(|e| e.title)?.remove(0);
+                Ok(array.reals().unwrap_or(&[]).to_vec())
+            };
         let found = at(diagonal.tensor, &second, &bound).map_err(|e| fail(&second, e))?;
         for i in 0..found.len() {
             let along = |h: f64| -> Result<f64, String> {
@@ -166,17 +206,24 @@ fn examine_diagonal(name: &str, text: &str) -> Result<String, String> {
                 }
                 Ok(at(gradient.tensor, &program, &moved)?[i])
             };
-            let difference = |h: f64| -> Result<f64, String> { Ok((along(h)? - along(-h)?) / (2.0 * h)) };
+            let difference =
+                |h: f64| -> Result<f64, String> { Ok((along(h)? - along(-h)?) / (2.0 * h)) };
             let (wide, narrow) = match (difference(2e-4), difference(1e-4)) {
                 (Ok(w), Ok(n)) => (w, n),
                 _ => continue,
             };
             let expected = (4.0 * narrow - wide) / 3.0;
-            let scale = found.iter().filter(|x| x.is_finite()).fold(1.0f64, |m, x| m.max(x.abs()));
+            let scale = found
+                .iter()
+                .filter(|x| x.is_finite())
+                .fold(1.0f64, |m, x| m.max(x.abs()));
             // Where the differences do not settle there is a kink.
             let settled = (narrow - wide).abs() < 1e-4 * scale;
             if settled && !((found[i] - expected).abs() < 1e-5 * scale) {
-                return Err(fail(&second, format!("at {i}: {} and not {expected}", found[i])));
+                return Err(fail(
+                    &second,
+                    format!("at {i}: {} and not {expected}", found[i]),
+                ));
             }
         }
     }
@@ -187,5 +234,8 @@ fn examine_diagonal(name: &str, text: &str) -> Result<String, String> {
 fn diagonals_of_hessians_agree_with_differences() {
     // Differences of ciou's gradient see what its `stop_gradient` hides.
     let programs = shipped::all().iter().filter(|(n, _)| *n != "ciou");
-    each(programs.map(|&(n, t)| (n.to_string(), t.to_string())), examine_diagonal);
+    each(
+        programs.map(|&(n, t)| (n.to_string(), t.to_string())),
+        examine_diagonal,
+    );
 }

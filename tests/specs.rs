@@ -38,7 +38,10 @@ fn two_examples_each_and_all_right() {
             return Err(format!("{} examples", examples.len()));
         }
         match examples.iter().find(|e| !e.passed()) {
-            Some(e) => Err(format!("an example gives {} instead of {}", e.value, e.expected)),
+            Some(e) => Err(format!(
+                "an example gives {} instead of {}",
+                e.value, e.expected
+            )),
             None => Ok(()),
         }
     });
@@ -63,7 +66,10 @@ fn stages() {
 /// The code of three losses for both targets: elementwise arithmetic, a transcendental function, rows with a gather.
 #[test]
 fn code() {
-    let options = Options { dtype: Dtype::F32, wrt: None };
+    let options = Options {
+        dtype: Dtype::F32,
+        wrt: None,
+    };
     for name in ["huber", "bce_with_logits", "cross_entropy"] {
         let loss = Spec::open(name).and_then(|s| s.derive()).unwrap();
         for target in ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"] {

@@ -70,7 +70,8 @@ impl<'a> Sampler<'a> {
         let round = |bound: &mut Bound| {
             for array in &mut bound.inputs {
                 if let Data::Real(v) = &mut array.data {
-                    v.iter_mut().for_each(|x| *x = (*x / grid).round() * grid + 0.0);
+                    v.iter_mut()
+                        .for_each(|x| *x = (*x / grid).round() * grid + 0.0);
                 }
             }
         };

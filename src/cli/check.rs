@@ -64,7 +64,10 @@ fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
             let formula = rewrite.span.map_or("", |s| spec.sources().text(s));
             let formula = formula.split_whitespace().collect::<Vec<_>>().join(" ");
             let rule = rewrite.rule.replace('_', " ");
-            out.print(&format!("{}: made stable, {rule}: {formula}\n", spec.name()));
+            out.print(&format!(
+                "{}: made stable, {rule}: {formula}\n",
+                spec.name()
+            ));
         }
     }
     if loss.has_zero_gradient() {

@@ -193,10 +193,17 @@ impl Contribution {
         let (mut first, mut last) = (vec![], vec![]);
         for (i, a) in self.brackets {
             let a = program.index_of(a);
-            let computed = program.reachable(&[i]).iter().any(|&e| matches!(program.node(e), Node::Read { .. }));
+            let computed = program
+                .reachable(&[i])
+                .iter()
+                .any(|&e| matches!(program.node(e), Node::Read { .. }));
             let (l, r) = if computed { (i, a) } else { (a, i) };
             let bracket = program.compare(crate::ir::Op::Eq, l, r);
-            if plain(program, i) { first.push(bracket) } else { last.push(bracket) }
+            if plain(program, i) {
+                first.push(bracket)
+            } else {
+                last.push(bracket)
+            }
         }
         let conditions = if self.axes.is_empty() {
             [first, self.ranges, self.guards, last].concat()
@@ -263,8 +270,12 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
     let positive: Vec<ExprId> = kept
         .iter()
         .filter_map(|&c| match program.node(c) {
-            Node::Op(crate::ir::Op::Ge, o) if program.number(o[1]).is_some_and(|x| x > 0.0) => Some(o[0]),
-            Node::Op(crate::ir::Op::Gt, o) if program.number(o[1]).is_some_and(|x| x >= 0.0) => Some(o[0]),
+            Node::Op(crate::ir::Op::Ge, o) if program.number(o[1]).is_some_and(|x| x > 0.0) => {
+                Some(o[0])
+            }
+            Node::Op(crate::ir::Op::Gt, o) if program.number(o[1]).is_some_and(|x| x >= 0.0) => {
+                Some(o[0])
+            }
             _ => None,
         })
         .collect();
@@ -304,14 +315,20 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
 
 /// Whether an int expression can be evaluated anywhere: made of axes, sizes, numbers and reads at bare axes.
 fn plain(program: &Program, e: ExprId) -> bool {
-    program.reachable(&[e]).iter().all(|&e| match program.node(e) {
-        Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) => true,
-        Node::Op(op, _) => !matches!(op, crate::ir::Op::IntDiv | crate::ir::Op::Mod),
-        Node::Read { index, default, .. } => {
-            default.is_none() && index.iter().all(|&i| matches!(program.node(i), Node::Axis(_)))
-        }
-        Node::Real(_) | Node::Bool(_) | Node::If { .. } | Node::Reduce { .. } => false,
-    })
+    program
+        .reachable(&[e])
+        .iter()
+        .all(|&e| match program.node(e) {
+            Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) => true,
+            Node::Op(op, _) => !matches!(op, crate::ir::Op::IntDiv | crate::ir::Op::Mod),
+            Node::Read { index, default, .. } => {
+                default.is_none()
+                    && index
+                        .iter()
+                        .all(|&i| matches!(program.node(i), Node::Axis(_)))
+            }
+            Node::Real(_) | Node::Bool(_) | Node::If { .. } | Node::Reduce { .. } => false,
+        })
 }
 
 /// The inverses of permutations, each made once.

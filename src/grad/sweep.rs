@@ -136,7 +136,11 @@ impl Sweep<'_> {
         let head = self.program.get(u).head.clone();
         // What is known of the adjoint is used, where it is no more than a number over sizes.
         let adjoint = match self.program.body(bar) {
-            Some(&Body::Expr(e)) if is_closed(self.program, e) && !self.program.is_number(e, 0.0) => e,
+            Some(&Body::Expr(e))
+                if is_closed(self.program, e) && !self.program.is_number(e, 0.0) =>
+            {
+                e
+            }
             _ => self.program.read_at(bar, &head),
         };
         let answer = self.program.read_at(u, &head);
@@ -328,7 +332,10 @@ impl Sweep<'_> {
                     }
                     for summand in partials(self.program, op, &operands, i, answer) {
                         // A factor 0 is a structural zero, whatever the adjoint is.
-                        if summand.times.is_some_and(|f| self.program.is_number(f, 0.0)) {
+                        if summand
+                            .times
+                            .is_some_and(|f| self.program.is_number(f, 0.0))
+                        {
                             continue;
                         }
                         let part = summand.apply(self.program, adjoint);

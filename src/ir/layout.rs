@@ -102,12 +102,18 @@ impl Piece {
     pub fn call(name: &str, arguments: Vec<Piece>) -> Piece {
         let texts: Vec<&str> = arguments.iter().map(|a| &a.flat[..]).collect();
         let flat = format!("{name}({})", texts.join(", "));
-        Piece { flat, prec: prec::ATOM, shape: Shape::Call(format!("{name}("), arguments) }
+        Piece {
+            flat,
+            prec: prec::ATOM,
+            shape: Shape::Call(format!("{name}("), arguments),
+        }
     }
 
     /// With a minus in front, if it is a product without a sign: `-a * b` is `-(a * b)`.
     pub fn negated_product(&self) -> Option<Piece> {
-        let Shape::Chain(operands) = &self.shape else { return None };
+        let Shape::Chain(operands) = &self.shape else {
+            return None;
+        };
         if self.prec != prec::PRODUCT || self.flat.starts_with('-') {
             return None;
         }

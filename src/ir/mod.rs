@@ -234,8 +234,15 @@ const FEW: usize = 1 << 13;
 impl Visited {
     pub fn new(program: &Program) -> Visited {
         let count = program.entries.len();
-        let words = if count <= FEW { vec![0; count / 64 + 1] } else { vec![] };
-        Visited { words, pages: FxHashMap::default() }
+        let words = if count <= FEW {
+            vec![0; count / 64 + 1]
+        } else {
+            vec![]
+        };
+        Visited {
+            words,
+            pages: FxHashMap::default(),
+        }
     }
 
     /// Adds an expression; whether it was not there yet.

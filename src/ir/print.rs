@@ -567,7 +567,11 @@ impl<'a> Printer<'a> {
                 let then = self.expr(*then, open);
                 let otherwise = self.expr(*otherwise, open);
                 // Which `else` belongs to which `if` is clear to the parser only.
-                let then = if then.is_choice() { Piece::wrap("(", then, ")", prec::ATOM) } else { then };
+                let then = if then.is_choice() {
+                    Piece::wrap("(", then, ")", prec::ATOM)
+                } else {
+                    then
+                };
                 Piece::choice(condition, then, otherwise)
             }
             Node::Op(op, operands) => self.op(e, *op, operands, open),
@@ -917,11 +921,19 @@ fn write_definitions(out: &mut String, lines: &[(String, Piece)]) {
 }
 
 /// The hint, or with a number if it is taken; `numbers` has the last number of each hint.
-fn free_name(hint: &str, taken: &FxHashSet<String>, numbers: &mut FxHashMap<String, usize>) -> String {
+fn free_name(
+    hint: &str,
+    taken: &FxHashSet<String>,
+    numbers: &mut FxHashMap<String, usize>,
+) -> String {
     if !taken.contains(hint) {
         return hint.to_string();
     }
-    let separator = if hint.ends_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    let separator = if hint.ends_with(|c: char| c.is_ascii_digit()) {
+        "_"
+    } else {
+        ""
+    };
     let k = numbers.entry(hint.to_string()).or_insert(1);
     loop {
         *k += 1;

@@ -7,7 +7,9 @@
 //! Ints are brought to the linear normal form of [`index`](super::index).
 
 use super::index;
-use crate::ir::{AxisId, Body, ExprId, ExtentId, ExtentKind, Node, Op, Program, ReduceOp, TensorId, Type};
+use crate::ir::{
+    AxisId, Body, ExprId, ExtentId, ExtentKind, Node, Op, Program, ReduceOp, TensorId, Type,
+};
 
 impl Program {
     // ---- looking
@@ -46,7 +48,9 @@ impl Program {
     /// The operands of `op`, if `e` is one with two.
     pub fn binary(&self, e: ExprId, op: Op) -> Option<(ExprId, ExprId)> {
         match self.node(e) {
-            Node::Op(o, operands) if *o == op && operands.len() == 2 => Some((operands[0], operands[1])),
+            Node::Op(o, operands) if *o == op && operands.len() == 2 => {
+                Some((operands[0], operands[1]))
+            }
             _ => None,
         }
     }
@@ -81,12 +85,27 @@ impl Program {
     /// The node in its simplest local form.
     pub fn make(&mut self, node: Node) -> ExprId {
         match node {
-            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Param(_) => self.mk(node),
+            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Param(_) => {
+                self.mk(node)
+            }
             Node::Size(extent) => self.size_of(extent),
-            Node::Read { tensor, index, default } => self.read(tensor, &index, default),
-            Node::If { condition, then, otherwise } => self.iff(condition, then, otherwise),
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => self.read(tensor, &index, default),
+            Node::If {
+                condition,
+                then,
+                otherwise,
+            } => self.iff(condition, then, otherwise),
             Node::Op(op, operands) => self.op(op, &operands),
-            Node::Reduce { op, axes, guard, body } => self.reduce(op, &axes, guard, body),
+            Node::Reduce {
+                op,
+                axes,
+                guard,
+                body,
+            } => self.reduce(op, &axes, guard, body),
         }
     }
 
@@ -102,7 +121,9 @@ impl Program {
             (Op::And, &[a, b]) => self.and(a, b),
             (Op::Or, &[a, b]) => self.or(a, b),
             (Op::Not, &[a]) => self.not(a),
-            (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, &[a, b]) => self.compare(op, a, b),
+            (Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge, &[a, b]) => {
+                self.compare(op, a, b)
+            }
             (Op::ToReal, &[a]) => self.to_real(a),
             (Op::ToInt, &[a]) => self.int_of(a),
             (Op::IntDiv | Op::Mod, &[a, b]) => self.int_division(op, a, b),
@@ -116,7 +137,9 @@ impl Program {
     pub fn size_of(&mut self, extent: ExtentId) -> ExprId {
         match self.extents[extent.index()].kind {
             ExtentKind::Constant(n) if i64::try_from(n).is_ok() => self.int(n as i64),
-            ExtentKind::Constant(_) | ExtentKind::Input | ExtentKind::Declared(_) => self.mk(Node::Size(extent)),
+            ExtentKind::Constant(_) | ExtentKind::Input | ExtentKind::Declared(_) => {
+                self.mk(Node::Size(extent))
+            }
         }
     }
 
@@ -151,7 +174,9 @@ impl Program {
     fn int_form(&mut self, op: Op, a: ExprId, b: ExprId) -> ExprId {
         let plain = self.raw(op, &[a, b]);
         match index::linear(self, plain) {
-            Some(form) if form.terms.len() <= 8 && form.terms != [(plain, 1)] => index::expression(self, &form),
+            Some(form) if form.terms.len() <= 8 && form.terms != [(plain, 1)] => {
+                index::expression(self, &form)
+            }
             _ => plain,
         }
     }
@@ -242,7 +267,14 @@ impl Program {
         let (mut terms, mut constant) = (vec![], 0.0);
         let mut count = 0;
         self.closed_terms(a, 1.0, &mut terms, &mut constant, &mut count, 0)?;
-        self.closed_terms(b, if op == Op::Add { 1.0 } else { -1.0 }, &mut terms, &mut constant, &mut count, 0)?;
+        self.closed_terms(
+            b,
+            if op == Op::Add { 1.0 } else { -1.0 },
+            &mut terms,
+            &mut constant,
+            &mut count,
+            0,
+        )?;
         let mut merged: Vec<(ExprId, f64)> = vec![];
         for (t, c) in terms {
             match merged.iter_mut().find(|m| m.0 == t) {
@@ -255,7 +287,11 @@ impl Program {
         if merged.len() + usize::from(constant != 0.0) + 1 >= count {
             return None;
         }
-        let mut sum = if constant == 0.0 { None } else { Some(self.real(constant)) };
+        let mut sum = if constant == 0.0 {
+            None
+        } else {
+            Some(self.real(constant))
+        };
         for (t, c) in merged {
             let k = self.real(c.abs());
             let term = self.mul(k, t);
@@ -296,7 +332,8 @@ impl Program {
         }
         match self.node(e) {
             Node::Param(_) => {}
-            Node::Op(Op::ToReal, o) if matches!(self.node(o[0]), Node::Param(_) | Node::Size(_)) => {}
+            Node::Op(Op::ToReal, o)
+                if matches!(self.node(o[0]), Node::Param(_) | Node::Size(_)) => {}
             Node::Op(Op::Add, o) => {
                 self.closed_terms(o[0], sign, terms, constant, count, depth + 1)?;
                 return self.closed_terms(o[1], sign, terms, constant, count, depth + 1);
@@ -305,7 +342,9 @@ impl Program {
                 self.closed_terms(o[0], sign, terms, constant, count, depth + 1)?;
                 return self.closed_terms(o[1], -sign, terms, constant, count, depth + 1);
             }
-            Node::Op(Op::Neg, o) => return self.closed_terms(o[0], -sign, terms, constant, count, depth + 1),
+            Node::Op(Op::Neg, o) => {
+                return self.closed_terms(o[0], -sign, terms, constant, count, depth + 1);
+            }
             _ => return None,
         }
         terms.push((e, sign));
@@ -382,7 +421,8 @@ impl Program {
 
     /// `0 * e` for an `e` that is finite in every call.
     fn zero_times(&mut self, a: ExprId, b: ExprId) -> Option<ExprId> {
-        let zero = self.is_number(a, 0.0) && self.is_finite(b) || self.is_number(b, 0.0) && self.is_finite(a);
+        let zero = self.is_number(a, 0.0) && self.is_finite(b)
+            || self.is_number(b, 0.0) && self.is_finite(a);
         zero.then(|| self.real(0.0))
     }
 
@@ -446,7 +486,8 @@ impl Program {
 
     /// A size made real, which is at least 1 wherever anything is evaluated.
     pub fn is_size(&self, e: ExprId) -> bool {
-        self.unary(e, Op::ToReal).is_some_and(|i| matches!(self.node(i), Node::Size(_)))
+        self.unary(e, Op::ToReal)
+            .is_some_and(|i| matches!(self.node(i), Node::Size(_)))
     }
 
     pub fn pow(&mut self, a: ExprId, b: ExprId) -> ExprId {
@@ -585,18 +626,32 @@ impl Program {
     /// Whether evaluating it cannot fail, by a quick look.
     fn is_total(&self, e: ExprId) -> bool {
         match self.node(e) {
-            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => true,
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => true,
             Node::Read { index, default, .. } => {
                 default.is_none() && index.iter().all(|&i| matches!(self.node(i), Node::Axis(_)))
             }
-            Node::Op(op, o) => !matches!(op, Op::IntDiv | Op::Mod) && o.len() <= 2 && o.iter().all(|&x| self.is_leaf(x)),
+            Node::Op(op, o) => {
+                !matches!(op, Op::IntDiv | Op::Mod)
+                    && o.len() <= 2
+                    && o.iter().all(|&x| self.is_leaf(x))
+            }
             Node::If { .. } | Node::Reduce { .. } => false,
         }
     }
 
     fn is_leaf(&self, e: ExprId) -> bool {
         match self.node(e) {
-            Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => true,
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => true,
             Node::Read { index, default, .. } => {
                 default.is_none() && index.iter().all(|&i| matches!(self.node(i), Node::Axis(_)))
             }
@@ -640,7 +695,12 @@ impl Program {
         if a == b && self.is_total(condition) {
             return a;
         }
-        if let &Node::If { condition: c, then, otherwise } = self.node(a) {
+        if let &Node::If {
+            condition: c,
+            then,
+            otherwise,
+        } = self.node(a)
+        {
             if c == condition {
                 return self.iff(condition, then, b);
             }
@@ -657,7 +717,11 @@ impl Program {
             let positive = self.iff(condition, n, b);
             return self.neg(positive);
         }
-        if let &Node::If { condition: c, otherwise, .. } = self.node(b)
+        if let &Node::If {
+            condition: c,
+            otherwise,
+            ..
+        } = self.node(b)
             && c == condition
         {
             return self.iff(condition, a, otherwise);
@@ -665,7 +729,11 @@ impl Program {
         if let (Some(true), Some(false)) = (self.truth(a), self.truth(b)) {
             return condition;
         }
-        self.mk(Node::If { condition, then: a, otherwise: b })
+        self.mk(Node::If {
+            condition,
+            then: a,
+            otherwise: b,
+        })
     }
 
     // ---- reads and reductions
@@ -674,8 +742,17 @@ impl Program {
     pub fn read(&mut self, tensor: TensorId, index: &[ExprId], default: Option<ExprId>) -> ExprId {
         let mut default = default;
         if default.is_some() {
-            let extents: Vec<ExtentId> = self.get(tensor).head.iter().map(|&a| self.extent_of(a)).collect();
-            if index.iter().zip(extents).all(|(&i, extent)| index::in_range(self, &[], i, extent)) {
+            let extents: Vec<ExtentId> = self
+                .get(tensor)
+                .head
+                .iter()
+                .map(|&a| self.extent_of(a))
+                .collect();
+            if index
+                .iter()
+                .zip(extents)
+                .all(|(&i, extent)| index::in_range(self, &[], i, extent))
+            {
                 default = None;
             }
         }
@@ -684,19 +761,32 @@ impl Program {
         {
             return undone;
         }
-        self.mk(Node::Read { tensor, index: index.into(), default })
+        self.mk(Node::Read {
+            tensor,
+            index: index.into(),
+            default,
+        })
     }
 
     /// `P[place[A]]` and `place[P[A]]` are A, where `place = argsort(P)` and P is a permutation (rule 1e).
     fn inverse_permutation(&mut self, tensor: TensorId, index: &[ExprId]) -> Option<ExprId> {
         let along = self.sorted_along(tensor)?;
-        let Node::Read { tensor: inner, index: at, default: None } = self.node(index[along]) else { return None };
+        let Node::Read {
+            tensor: inner,
+            index: at,
+            default: None,
+        } = self.node(index[along])
+        else {
+            return None;
+        };
         let inner = *inner;
         if at.len() != index.len() || (0..at.len()).any(|i| i != along && at[i] != index[i]) {
             return None;
         }
         let answer = at[along];
-        if self.sorted_along(inner)? != along || !(self.sorts(tensor, inner) || self.sorts(inner, tensor)) {
+        if self.sorted_along(inner)? != along
+            || !(self.sorts(tensor, inner) || self.sorts(inner, tensor))
+        {
             return None;
         }
         Some(answer)
@@ -705,24 +795,47 @@ impl Program {
     /// The position along which an argsort's elements are a permutation.
     pub fn sorted_along(&self, tensor: TensorId) -> Option<usize> {
         match self.body(tensor) {
-            Some(Body::Argsort { along, .. }) => self.get(tensor).head.iter().position(|a| a == along),
+            Some(Body::Argsort { along, .. }) => {
+                self.get(tensor).head.iter().position(|a| a == along)
+            }
             _ => None,
         }
     }
 
     /// Whether `place` is `argsort(order)`, the inverse of the permutation `order`.
     pub fn sorts(&self, place: TensorId, order: TensorId) -> bool {
-        let Some(Body::Argsort { guard: None, key, .. }) = self.body(place) else { return false };
+        let Some(Body::Argsort {
+            guard: None, key, ..
+        }) = self.body(place)
+        else {
+            return false;
+        };
         let key = self.unary(*key, Op::ToReal).unwrap_or(*key);
-        let Node::Read { tensor, index, default: None } = self.node(key) else { return false };
+        let Node::Read {
+            tensor,
+            index,
+            default: None,
+        } = self.node(key)
+        else {
+            return false;
+        };
         let head = &self.get(place).head;
         *tensor == order
             && index.len() == head.len()
-            && index.iter().zip(head).all(|(&i, a)| self.node(i) == &Node::Axis(*a))
+            && index
+                .iter()
+                .zip(head)
+                .all(|(&i, a)| self.node(i) == &Node::Axis(*a))
     }
 
     /// `op[axes if guard](body)`.
-    pub fn reduce(&mut self, op: ReduceOp, axes: &[AxisId], guard: Option<ExprId>, body: ExprId) -> ExprId {
+    pub fn reduce(
+        &mut self,
+        op: ReduceOp,
+        axes: &[AxisId],
+        guard: Option<ExprId>,
+        body: ExprId,
+    ) -> ExprId {
         let guard = guard.filter(|&g| self.truth(g) != Some(true));
         if axes.is_empty() && guard.is_none() {
             match op {
@@ -748,9 +861,15 @@ impl Program {
                 ReduceOp::Any => return self.bool(false),
                 ReduceOp::All => return self.bool(true),
                 ReduceOp::LogSumExp => return self.real(f64::NEG_INFINITY),
-                ReduceOp::Max if self.ty(body) == Type::Real => return self.real(f64::NEG_INFINITY),
+                ReduceOp::Max if self.ty(body) == Type::Real => {
+                    return self.real(f64::NEG_INFINITY);
+                }
                 ReduceOp::Min if self.ty(body) == Type::Real => return self.real(f64::INFINITY),
-                ReduceOp::Max | ReduceOp::Min | ReduceOp::Mean | ReduceOp::ArgMax | ReduceOp::ArgMin => {}
+                ReduceOp::Max
+                | ReduceOp::Min
+                | ReduceOp::Mean
+                | ReduceOp::ArgMax
+                | ReduceOp::ArgMin => {}
             }
         }
         if op == ReduceOp::Sum && (self.is_number(body, 0.0) || self.integer(body) == Some(0)) {
@@ -765,13 +884,20 @@ impl Program {
             }
             return product;
         }
-        if op == ReduceOp::Count
-            && self.truth(body) != Some(true)
-            && guard.is_none()
-        {
+        if op == ReduceOp::Count && self.truth(body) != Some(true) && guard.is_none() {
             let always = self.bool(true);
-            return self.mk(Node::Reduce { op, axes: axes.into(), guard: Some(body), body: always });
+            return self.mk(Node::Reduce {
+                op,
+                axes: axes.into(),
+                guard: Some(body),
+                body: always,
+            });
         }
-        self.mk(Node::Reduce { op, axes: axes.into(), guard, body })
+        self.mk(Node::Reduce {
+            op,
+            axes: axes.into(),
+            guard,
+            body,
+        })
     }
 }

@@ -22,11 +22,17 @@ const BUDGET: usize = 64;
 
 impl Linear {
     pub fn constant(value: i64) -> Linear {
-        Linear { terms: vec![], constant: value }
+        Linear {
+            terms: vec![],
+            constant: value,
+        }
     }
 
     pub fn atom(atom: ExprId) -> Linear {
-        Linear { terms: vec![(atom, 1)], constant: 0 }
+        Linear {
+            terms: vec![(atom, 1)],
+            constant: 0,
+        }
     }
 
     /// `self + factor * other`, if no coefficient overflows.
@@ -58,7 +64,9 @@ impl Linear {
                 terms.push(term);
             }
         }
-        let constant = self.constant.checked_add(other.constant.checked_mul(factor)?)?;
+        let constant = self
+            .constant
+            .checked_add(other.constant.checked_mul(factor)?)?;
         Some(Linear { terms, constant })
     }
 
@@ -80,7 +88,10 @@ impl Linear {
 
     /// Without the term of `atom`.
     pub fn without(&self, atom: ExprId) -> Linear {
-        Linear { terms: self.terms.iter().copied().filter(|t| t.0 != atom).collect(), constant: self.constant }
+        Linear {
+            terms: self.terms.iter().copied().filter(|t| t.0 != atom).collect(),
+            constant: self.constant,
+        }
     }
 }
 
@@ -102,7 +113,9 @@ fn form(program: &Program, e: ExprId, budget: &mut usize) -> Option<Linear> {
         Node::Int(value) => Some(Linear::constant(*value)),
         Node::Size(extent) => size(program, e, *extent, budget),
         Node::Op(Op::Add, o) => form(program, o[0], budget)?.plus(&form(program, o[1], budget)?, 1),
-        Node::Op(Op::Sub, o) => form(program, o[0], budget)?.plus(&form(program, o[1], budget)?, -1),
+        Node::Op(Op::Sub, o) => {
+            form(program, o[0], budget)?.plus(&form(program, o[1], budget)?, -1)
+        }
         Node::Op(Op::Neg, o) => form(program, o[0], budget)?.times(-1),
         Node::Op(Op::Mul, o) => {
             let (a, b) = (form(program, o[0], budget)?, form(program, o[1], budget)?);
@@ -131,8 +144,13 @@ fn size(program: &Program, e: ExprId, extent: ExtentId, budget: &mut usize) -> O
         ExtentKind::Constant(n) => Some(Linear::constant(i64::try_from(n).ok()?)),
         ExtentKind::Declared(value) => {
             let l = form(program, value, budget)?;
-            let simple = |&(a, _): &(ExprId, i64)| matches!(program.node(a), Node::Size(_) | Node::Param(_));
-            Some(if l.terms.iter().all(simple) { l } else { Linear::atom(e) })
+            let simple =
+                |&(a, _): &(ExprId, i64)| matches!(program.node(a), Node::Size(_) | Node::Param(_));
+            Some(if l.terms.iter().all(simple) {
+                l
+            } else {
+                Linear::atom(e)
+            })
         }
     }
 }
@@ -186,7 +204,9 @@ pub fn expression(program: &mut Program, form: &Linear) -> ExprId {
             (Some(s), false) => program.raw(Op::Sub, &[s, term]),
         });
     }
-    let Some(sum) = sum else { return program.int(form.constant) };
+    let Some(sum) = sum else {
+        return program.int(form.constant);
+    };
     if form.constant == 0 {
         return sum;
     }
@@ -219,16 +239,30 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
         Node::Op(Op::Mod, o) => match program.node(o[1]) {
             Node::Int(k) if *k > 0 => (zero(), Some(Linear::constant(*k - 1))),
             _ => match linear(program, o[1]) {
-                Some(l) if nonnegative(program, &Linear { constant: l.constant.saturating_sub(1), ..l.clone() }) => {
+                Some(l)
+                    if nonnegative(
+                        program,
+                        &Linear {
+                            constant: l.constant.saturating_sub(1),
+                            ..l.clone()
+                        },
+                    ) =>
+                {
                     (zero(), l.plus(&Linear::constant(-1), 1))
                 }
                 _ => (None, None),
             },
         },
-        Node::Op(Op::Abs, _) | Node::Reduce { op: ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => {
-            (zero(), None)
-        }
-        Node::Read { tensor, default: None, .. } => match program.body(tensor) {
+        Node::Op(Op::Abs, _)
+        | Node::Reduce {
+            op: ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin,
+            ..
+        } => (zero(), None),
+        Node::Read {
+            tensor,
+            default: None,
+            ..
+        } => match program.body(tensor) {
             // An argsort's elements are positions along its axis.
             Some(crate::ir::Body::Argsort { along, .. }) => {
                 let extent = program.extent_of(*along);
@@ -237,7 +271,10 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
                 (zero(), Some(high))
             }
             Some(crate::ir::Body::Expr(b)) => match program.node(*b) {
-                Node::Reduce { op: ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin, .. } => (zero(), None),
+                Node::Reduce {
+                    op: ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin,
+                    ..
+                } => (zero(), None),
                 _ => (None, None),
             },
             _ => (None, None),
@@ -251,11 +288,17 @@ pub fn nonnegative(program: &mut Program, form: &Linear) -> bool {
     let mut form = form.clone();
     // Every atom but the sizes is replaced by the bound that makes the form least; then sizes by 1.
     for _ in 0..8 {
-        let Some(&(atom, c)) = form.terms.iter().find(|&&(a, _)| !matches!(program.node(a), Node::Size(_))) else {
+        let Some(&(atom, c)) = form
+            .terms
+            .iter()
+            .find(|&&(a, _)| !matches!(program.node(a), Node::Size(_)))
+        else {
             break;
         };
         let (low, high) = bounds(program, atom);
-        let Some(bound) = (if c > 0 { low } else { high }) else { return false };
+        let Some(bound) = (if c > 0 { low } else { high }) else {
+            return false;
+        };
         if bound.coefficient(atom) != 0 {
             return false;
         }
@@ -276,7 +319,9 @@ pub fn nonnegative(program: &mut Program, form: &Linear) -> bool {
 
 /// What a comparison of ints says as `form >= 0`; two forms for an equality, none for what is no conjunction of such.
 pub fn facts_of(program: &Program, condition: ExprId) -> Vec<Linear> {
-    let Node::Op(op, o) = program.node(condition) else { return vec![] };
+    let Node::Op(op, o) = program.node(condition) else {
+        return vec![];
+    };
     let difference = |a: ExprId, b: ExprId, less: i64| {
         let mut l = linear(program, a)?.minus(&linear(program, b)?)?;
         l.constant = l.constant.checked_sub(less)?;
@@ -309,7 +354,8 @@ pub fn follows(program: &mut Program, facts: &[Linear], form: &Linear) -> bool {
             return true;
         }
         for (j, g) in facts.iter().enumerate() {
-            if j != i && shares(g, &rest) && rest.minus(g).is_some_and(|r| nonnegative(program, &r)) {
+            if j != i && shares(g, &rest) && rest.minus(g).is_some_and(|r| nonnegative(program, &r))
+            {
                 return true;
             }
         }
@@ -318,9 +364,18 @@ pub fn follows(program: &mut Program, facts: &[Linear], form: &Linear) -> bool {
 }
 
 /// What a comparison of ints is under the facts, if they decide it.
-pub fn decide(program: &mut Program, facts: &[Linear], op: Op, a: ExprId, b: ExprId) -> Option<bool> {
+pub fn decide(
+    program: &mut Program,
+    facts: &[Linear],
+    op: Op,
+    a: ExprId,
+    b: ExprId,
+) -> Option<bool> {
     let d = linear(program, a)?.minus(&linear(program, b)?)?;
-    let positive = |l: &Linear| Linear { constant: l.constant.saturating_sub(1), terms: l.terms.clone() };
+    let positive = |l: &Linear| Linear {
+        constant: l.constant.saturating_sub(1),
+        terms: l.terms.clone(),
+    };
     let minus = d.times(-1)?;
     if d.is_constant() {
         let x = d.constant;
@@ -338,7 +393,15 @@ pub fn decide(program: &mut Program, facts: &[Linear], op: Op, a: ExprId, b: Exp
     let gt = |p: &mut Program| follows(p, facts, &positive(&d));
     let le = |p: &mut Program| follows(p, facts, &minus);
     let lt = |p: &mut Program| follows(p, facts, &positive(&minus));
-    let choose = |yes: bool, no: bool| if yes { Some(true) } else if no { Some(false) } else { None };
+    let choose = |yes: bool, no: bool| {
+        if yes {
+            Some(true)
+        } else if no {
+            Some(false)
+        } else {
+            None
+        }
+    };
     match op {
         Op::Ge => choose(ge(program), lt(program)),
         Op::Gt => choose(gt(program), le(program)),
@@ -373,18 +436,33 @@ pub fn range_conditions(program: &mut Program, index: ExprId, extent: ExtentId) 
 /// `index >= 0`, with a constant part moved over: `X >= 2` for `X - 2`.
 fn at_least_zero(program: &mut Program, index: ExprId) -> ExprId {
     let zero = program.int(0);
-    let Some(form) = linear(program, index) else { return program.compare(Op::Ge, index, zero) };
+    let Some(form) = linear(program, index) else {
+        return program.compare(Op::Ge, index, zero);
+    };
     let (mut left, mut right) = (Linear::default(), Linear::default());
     for &(a, c) in &form.terms {
-        if c > 0 { left.terms.push((a, c)) } else { right.terms.push((a, -c)) }
+        if c > 0 {
+            left.terms.push((a, c))
+        } else {
+            right.terms.push((a, -c))
+        }
     }
-    if form.constant > 0 { left.constant = form.constant } else { right.constant = form.constant.saturating_neg() }
+    if form.constant > 0 {
+        left.constant = form.constant
+    } else {
+        right.constant = form.constant.saturating_neg()
+    }
     let (l, r) = (expression(program, &left), expression(program, &right));
     program.compare(Op::Ge, l, r)
 }
 
 /// Whether `index` is provably a position of `extent` where the conditions hold.
-pub fn in_range(program: &mut Program, conditions: &[ExprId], index: ExprId, extent: ExtentId) -> bool {
+pub fn in_range(
+    program: &mut Program,
+    conditions: &[ExprId],
+    index: ExprId,
+    extent: ExtentId,
+) -> bool {
     if let &Node::Axis(a) = program.node(index)
         && program.extent_of(a) == extent
     {
@@ -392,7 +470,8 @@ pub fn in_range(program: &mut Program, conditions: &[ExprId], index: ExprId, ext
     }
     let zero = program.int(0);
     let size = program.size_of(extent);
-    if decide(program, &[], Op::Ge, index, zero) == Some(true) && decide(program, &[], Op::Lt, index, size) == Some(true)
+    if decide(program, &[], Op::Ge, index, zero) == Some(true)
+        && decide(program, &[], Op::Lt, index, size) == Some(true)
     {
         return true;
     }
@@ -417,8 +496,13 @@ pub fn solve(
     let target = linear(program, target)?;
     let mut strided = None;
     for &(atom, c) in &form.terms {
-        let &Node::Axis(axis) = program.node(atom) else { continue };
-        let elsewhere = form.terms.iter().any(|&(other, _)| other != atom && program.is_free(axis, other));
+        let &Node::Axis(axis) = program.node(atom) else {
+            continue;
+        };
+        let elsewhere = form
+            .terms
+            .iter()
+            .any(|&(other, _)| other != atom && program.is_free(axis, other));
         if !axes.contains(&axis) || elsewhere {
             continue;
         }
@@ -427,7 +511,8 @@ pub fn solve(
             let value = rest.times(c)?;
             return Some((axis, expression(program, &value), None));
         }
-        let affine = |&(a, _): &(ExprId, i64)| matches!(program.node(a), Node::Axis(_) | Node::Size(_));
+        let affine =
+            |&(a, _): &(ExprId, i64)| matches!(program.node(a), Node::Axis(_) | Node::Size(_));
         if c > 1 && form.terms.iter().all(affine) && strided.is_none() {
             strided = Some((axis, rest, c));
         }

@@ -314,7 +314,9 @@ fn is_plain_reduction(program: &Program, t: TensorId) -> bool {
         .iter()
         .filter(|&&n| matches!(program.node(n), Node::Reduce { .. }))
         .count();
-    let sums = nodes.iter().any(|&n| matches!(program.node(n), Node::Op(Op::LogSumExp, _)));
+    let sums = nodes
+        .iter()
+        .any(|&n| matches!(program.node(n), Node::Op(Op::LogSumExp, _)));
     reductions == 1 && !sums && weight(program, e, 60) < 60
 }
 

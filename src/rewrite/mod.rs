@@ -9,12 +9,12 @@ pub mod branches;
 pub mod canonicalize;
 pub mod equal;
 pub mod index;
-pub mod stabilize;
 pub mod inline;
 pub mod name;
 pub mod product;
 pub mod share;
 pub mod simplify;
+pub mod stabilize;
 pub mod sums;
 
 use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId, Visited};
@@ -26,18 +26,47 @@ pub type Memo = FxHashMap<ExprId, ExprId>;
 /// The node with its operands replaced.
 pub fn map_operands(node: &Node, mut f: impl FnMut(ExprId) -> ExprId) -> Node {
     match node {
-        Node::Real(_) | Node::Int(_) | Node::Bool(_) | Node::Axis(_) | Node::Size(_) | Node::Param(_) => node.clone(),
-        Node::Read { tensor, index, default } => {
+        Node::Real(_)
+        | Node::Int(_)
+        | Node::Bool(_)
+        | Node::Axis(_)
+        | Node::Size(_)
+        | Node::Param(_) => node.clone(),
+        Node::Read {
+            tensor,
+            index,
+            default,
+        } => {
             let index = index.iter().map(|&i| f(i)).collect();
-            Node::Read { tensor: *tensor, index, default: default.map(&mut f) }
+            Node::Read {
+                tensor: *tensor,
+                index,
+                default: default.map(&mut f),
+            }
         }
-        Node::If { condition, then, otherwise } => {
-            Node::If { condition: f(*condition), then: f(*then), otherwise: f(*otherwise) }
-        }
+        Node::If {
+            condition,
+            then,
+            otherwise,
+        } => Node::If {
+            condition: f(*condition),
+            then: f(*then),
+            otherwise: f(*otherwise),
+        },
         Node::Op(op, operands) => Node::Op(*op, operands.iter().map(|&o| f(o)).collect()),
-        Node::Reduce { op, axes, guard, body } => {
+        Node::Reduce {
+            op,
+            axes,
+            guard,
+            body,
+        } => {
             let guard = guard.map(&mut f);
-            Node::Reduce { op: *op, axes: axes.clone(), guard, body: f(*body) }
+            Node::Reduce {
+                op: *op,
+                axes: axes.clone(),
+                guard,
+                body: f(*body),
+            }
         }
     }
 }
@@ -92,12 +121,18 @@ pub fn rebuild_body(
     memo: &mut Memo,
     mut f: impl FnMut(&mut Program, ExprId, Node) -> ExprId,
 ) {
-    let Some(body) = program.body(tensor).cloned() else { return };
+    let Some(body) = program.body(tensor).cloned() else {
+        return;
+    };
     let body = match body {
         Body::Expr(e) => Body::Expr(rebuild(program, e, memo, &mut f)),
         Body::Argsort { along, guard, key } => {
             let guard = guard.map(|g| rebuild(program, g, memo, &mut f));
-            Body::Argsort { along, guard, key: rebuild(program, key, memo, &mut f) }
+            Body::Argsort {
+                along,
+                guard,
+                key: rebuild(program, key, memo, &mut f),
+            }
         }
         Body::Grad { .. } => body,
     };
@@ -112,7 +147,8 @@ pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> Ex
     if map.is_empty() {
         return root;
     }
-    let touched = |program: &Program, e: ExprId| program.free(e).iter().any(|a| map.contains_key(a));
+    let touched =
+        |program: &Program, e: ExprId| program.free(e).iter().any(|a| map.contains_key(a));
     if !touched(program, root) {
         return root;
     }
@@ -120,7 +156,10 @@ pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> Ex
     let mut seen = Visited::new(program);
     let mut stack = vec![root];
     while let Some(id) = stack.pop() {
-        if touched(program, id) && seen.insert(id) && !matches!(program.node(id), Node::Reduce { .. }) {
+        if touched(program, id)
+            && seen.insert(id)
+            && !matches!(program.node(id), Node::Reduce { .. })
+        {
             program.for_children(id, |c| stack.push(c));
         }
     }
@@ -142,9 +181,20 @@ pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> Ex
 }
 
 fn substitute_reduction(program: &mut Program, id: ExprId, map: &Substitution) -> ExprId {
-    let Node::Reduce { op, axes, guard, body } = program.node(id).clone() else { return id };
-    let mut inner: Substitution =
-        program.free(id).iter().filter_map(|a| map.get(a).map(|&e| (*a, e))).collect();
+    let Node::Reduce {
+        op,
+        axes,
+        guard,
+        body,
+    } = program.node(id).clone()
+    else {
+        return id;
+    };
+    let mut inner: Substitution = program
+        .free(id)
+        .iter()
+        .filter_map(|a| map.get(a).map(|&e| (*a, e)))
+        .collect();
     let renamed: Vec<AxisId> = axes.iter().map(|&a| program.fresh(a)).collect();
     for (&old, &new) in axes.iter().zip(&renamed) {
         let new = program.index_of(new);
@@ -157,9 +207,17 @@ fn substitute_reduction(program: &mut Program, id: ExprId, map: &Substitution) -
 
 /// The body expression of a definition read at `index`.
 pub fn instantiate(program: &mut Program, tensor: TensorId, index: &[ExprId]) -> Option<ExprId> {
-    let Some(Body::Expr(body)) = program.body(tensor) else { return None };
+    let Some(Body::Expr(body)) = program.body(tensor) else {
+        return None;
+    };
     let body = *body;
-    let map = program.get(tensor).head.iter().copied().zip(index.iter().copied()).collect();
+    let map = program
+        .get(tensor)
+        .head
+        .iter()
+        .copied()
+        .zip(index.iter().copied())
+        .collect();
     Some(substitute(program, body, &map))
 }
 

@@ -260,7 +260,8 @@ pub fn always_defined(program: &mut Program, e: ExprId) -> bool {
                     }
                 }
             }
-            Node::Op(Op::IntDiv | Op::Mod, o) if !matches!(program.node(o[1]), Node::Int(k) if *k != 0) => {
+            Node::Op(Op::IntDiv | Op::Mod, o) if !matches!(program.node(o[1]), Node::Int(k) if *k != 0) =>
+            {
                 return false;
             }
             Node::Reduce {

@@ -54,9 +54,7 @@ impl Product {
                     stack.push(o[0]);
                 }
                 Node::Op(Op::Mul, o) => stack.extend([o[1], o[0]]),
-                Node::Op(Op::Div, o)
-                    if is_closed(program, o[1]) || is_closed(program, o[0]) =>
-                {
+                Node::Op(Op::Div, o) if is_closed(program, o[1]) || is_closed(program, o[0]) => {
                     match program.number(o[1]) {
                         Some(x) if x != 0.0 && exact(self.number / x, self.number, x) => {
                             self.number /= x
@@ -131,11 +129,18 @@ pub fn is_closed(program: &Program, e: ExprId) -> bool {
         *budget -= 1;
         match p.node(e) {
             Node::Real(_) | Node::Int(_) | Node::Param(_) | Node::Size(_) => true,
-            Node::Op(Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Neg | Op::ToReal | Op::Sqrt | Op::Log | Op::Pow,
+            Node::Op(
+                Op::Add
+                | Op::Sub
+                | Op::Mul
+                | Op::Div
+                | Op::Neg
+                | Op::ToReal
+                | Op::Sqrt
+                | Op::Log
+                | Op::Pow,
                 o,
-            ) => {
-                o.iter().all(|&x| walk(p, x, budget))
-            }
+            ) => o.iter().all(|&x| walk(p, x, budget)),
             _ => false,
         }
     }
@@ -266,8 +271,14 @@ impl Term {
             let finite = a.over.iter().all(|&e| program.is_finite(e));
             // `x - x` is 0 only for a finite x.
             if number != 0.0 && (number * 1024.0).fract() == 0.0 || number == 0.0 && finite {
-                let product = Product { number, ..a.clone() };
-                return Some(Term { condition: self.condition, product });
+                let product = Product {
+                    number,
+                    ..a.clone()
+                };
+                return Some(Term {
+                    condition: self.condition,
+                    product,
+                });
             }
             return None;
         }
@@ -282,11 +293,25 @@ impl Term {
         let (sign, x, y) = self.numerators(program, other, a.under == b.under);
         let sum = match (x.number < 0.0, y.number < 0.0) {
             (true, _) => {
-                let (x, y) = (Product { number: -x.number, ..x }.build(program), y.build(program));
+                let (x, y) = (
+                    Product {
+                        number: -x.number,
+                        ..x
+                    }
+                    .build(program),
+                    y.build(program),
+                );
                 program.sub(y, x)
             }
             (false, true) => {
-                let (x, y) = (x.build(program), Product { number: -y.number, ..y }.build(program));
+                let (x, y) = (
+                    x.build(program),
+                    Product {
+                        number: -y.number,
+                        ..y
+                    }
+                    .build(program),
+                );
                 program.sub(x, y)
             }
             (false, false) => {
@@ -304,7 +329,11 @@ impl Term {
             Product { under, ..p.clone() }
         };
         let (mut x, mut y) = (strip(&self.product), strip(&other.product));
-        let sign = if x.number < 0.0 && y.number < 0.0 { -1.0 } else { 1.0 };
+        let sign = if x.number < 0.0 && y.number < 0.0 {
+            -1.0
+        } else {
+            1.0
+        };
         x.number *= sign;
         y.number *= sign;
         (sign, x, y)
@@ -317,7 +346,11 @@ impl Term {
         if self.product.under == other.product.under {
             product.under.extend(&self.product.under);
         }
-        let condition = if self.condition == other.condition { self.condition } else { None };
+        let condition = if self.condition == other.condition {
+            self.condition
+        } else {
+            None
+        };
         Term { condition, product }
     }
 
@@ -333,7 +366,8 @@ impl Term {
         if program.not(c[i]) != d[i] {
             return None;
         }
-        let (sign, x, y) = self.numerators(program, other, self.product.under == other.product.under);
+        let (sign, x, y) =
+            self.numerators(program, other, self.product.under == other.product.under);
         let (x, y) = (x.build(program), y.build(program));
         // The condition that reads better without `not` decides.
         let choice = match program.unary(c[i], Op::Not) {
@@ -341,7 +375,12 @@ impl Term {
             None => program.iff(c[i], x, y),
         };
         let mut term = self.over(program, sign, choice, other);
-        let rest: Vec<ExprId> = c.iter().enumerate().filter(|&(j, _)| j != i).map(|(_, &e)| e).collect();
+        let rest: Vec<ExprId> = c
+            .iter()
+            .enumerate()
+            .filter(|&(j, _)| j != i)
+            .map(|(_, &e)| e)
+            .collect();
         term.condition = (!rest.is_empty()).then(|| program.all_of(&rest));
         Some(term)
     }

@@ -2,7 +2,7 @@
 
 use super::equal::Pool;
 use super::inline::{op_weight, weight};
-use super::{Memo, index, Substitution, live, map_operands, recurrent, substitute};
+use super::{Memo, Substitution, index, live, map_operands, recurrent, substitute};
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -39,12 +39,22 @@ impl Forms {
             Node::Axis(a) => {
                 let extent = self.pool.extent(program, program.extent_of(a));
                 let key = self.key(Node::Size(extent), vec![u16::MAX]);
-                Form { key, axes: vec![a], plain: true, closed: false }
+                Form {
+                    key,
+                    axes: vec![a],
+                    plain: true,
+                    closed: false,
+                }
             }
             Node::Reduce { .. } => {
                 let axes = program.free(e).to_vec();
                 let key = self.key(node, vec![]);
-                Form { key, axes, plain: false, closed: false }
+                Form {
+                    key,
+                    axes,
+                    plain: false,
+                    closed: false,
+                }
             }
             node => self.compose(program, e, node),
         };
@@ -69,7 +79,11 @@ impl Forms {
             }
         }
         match &node {
-            Node::Read { tensor, index, default } => {
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => {
                 closed = false;
                 let (tensor, index) = (*tensor, index.clone());
                 if default.is_none() && plain {
@@ -88,7 +102,12 @@ impl Forms {
         }
         let node = map_operands(&node, |c| ExprId(self.of[&c].key));
         let key = self.key(node, places);
-        Form { key, axes, plain, closed }
+        Form {
+            key,
+            axes,
+            plain,
+            closed,
+        }
     }
 
     fn key(&mut self, node: Node, places: Vec<u16>) -> u32 {
@@ -117,7 +136,10 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
             forms.add(program, e);
             if !keys.contains_key(&e) && is_candidate(program, e, &forms.of[&e]) {
                 let Form { key, axes, .. } = &forms.of[&e];
-                first.entry(*key).or_insert_with(|| Place { e, axes: axes.clone() });
+                first.entry(*key).or_insert_with(|| Place {
+                    e,
+                    axes: axes.clone(),
+                });
                 keys.insert(e, (*key, axes.clone()));
             }
         }
@@ -131,11 +153,16 @@ pub fn share(program: &mut Program, outputs: &[TensorId]) {
     for (&t, nodes) in order.iter().zip(&bodies) {
         for r in program.roots(t) {
             if let Some((key, _)) = keys.get(&r) {
-                readers.entry(*key).or_default().insert((Reader::Body(t), 0));
+                readers
+                    .entry(*key)
+                    .or_default()
+                    .insert((Reader::Body(t), 0));
             }
         }
         for &e in nodes {
-            let reader = keys.get(&e).map_or(Reader::Node(e), |(key, _)| Reader::Form(*key));
+            let reader = keys
+                .get(&e)
+                .map_or(Reader::Node(e), |(key, _)| Reader::Form(*key));
             let mut slot = 0;
             program.for_children(e, |c| {
                 slot += 1;
