@@ -238,7 +238,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     ) -> Result<()> {
         let owner = root(self.unit.loops, buffer);
         let same = |s: &&mut Stream| s.buffer == owner && s.at == at;
-        for s in streams.iter_mut().filter(|s| same(&s)) {
+        for s in streams.iter_mut().filter(|s| same(s)) {
             match (&mut s.how, how) {
                 // What is loaded after a store is found where the store left it.
                 (Use::Load | Use::Store { .. }, Use::Load) => return Ok(()),
