@@ -450,7 +450,7 @@ fn shuffled_specs_never_panic() {
     let rounds = std::env::var("ROUNDS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(8);
+        .unwrap_or(24);
     for (name, text) in shipped::all() {
         let tokens: Vec<_> = Tokens::new(text).collect();
         for round in 0..rounds {
