@@ -236,8 +236,10 @@ fn is_moderate(arrays: &[(&str, Array)], least: f64, most: f64) -> bool {
 /// to their largest entry. In f32 the inputs are moderate: a logarithm of 800 has an error of 3e-5 there.
 fn kernel_failure(case: &Value, text: &str, dtype: Dtype) -> Option<String> {
     let loss = Spec::parse("t", text).and_then(|s| s.derive());
-    let mut options = Options::default();
-    options.dtype = dtype;
+    let options = Options {
+        dtype,
+        ..Options::default()
+    };
     let kernel = match loss.and_then(|l| l.compile(&options)) {
         Ok(kernel) => kernel,
         Err(e) => return Some(format!("{text}: {e}")),
@@ -597,4 +599,25 @@ fn shipped_specs_keep_their_values() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Long sums, long chains of definitions and deep nests of products are no problem.
+#[test]
+fn large_programs_are_rewritten() {
+    let sum = vec!["log(1 + exp(x))"; 2000].join(" + ");
+    let product = vec!["0.1"; 2000].join(" * ");
+    let mut chain = String::from("loss t(x: []) = d1000\n  where\n    d0 = exp(x)\n");
+    for k in 1..=1000 {
+        chain += &format!("    d{k} = log(1 + exp(d{}) + d{})\n", k - 1, k - 1);
+    }
+    for text in [
+        format!("loss t(x: []) = {sum}"),
+        format!("loss t(x: []) = if x > 0 then {product} * log(1 + exp(x)) else 0"),
+        format!("loss t(x: []) = if x > 0 then {sum} else 0"),
+        chain,
+    ] {
+        let mut program = losscc::compile::with_stack(|| lowered(&text));
+        let applied = losscc::compile::with_stack(|| stabilize(&mut program, Phase::Before));
+        assert!(!applied.is_empty());
+    }
 }

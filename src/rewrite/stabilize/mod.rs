@@ -214,8 +214,11 @@ struct Rewriter<'a> {
     /// Which tensors have a derivative.
     active: Vec<bool>,
     looked: FxHashMap<ExprId, ExprId>,
-    scaled: FxHashMap<ExprId, Option<Scaled>>,
+    /// Exponential forms, by how deep they were looked for; under facts they are of the expression at hand only.
+    scaled: FxHashMap<(ExprId, u32), Option<Scaled>>,
+    scaled_here: FxHashMap<(ExprId, u32), Option<Scaled>>,
     improved: FxHashMap<ExprId, ExprId>,
+    improved_here: FxHashMap<ExprId, ExprId>,
     nesting: u32,
     tensor: TensorId,
     span: Option<Span>,
@@ -242,7 +245,9 @@ impl<'a> Rewriter<'a> {
             active: vec![],
             looked: FxHashMap::default(),
             scaled: FxHashMap::default(),
+            scaled_here: FxHashMap::default(),
             improved: FxHashMap::default(),
+            improved_here: FxHashMap::default(),
             nesting: 0,
             tensor,
             span: None,
@@ -279,17 +284,7 @@ impl<'a> Rewriter<'a> {
         let node = map_operands(self.program.node(id), |c| self.memo[&c]);
         let new = self.program.make(node);
         self.span = self.program.span(id);
-        self.facts.clear();
-        if let Some(facts) = self.all_facts.get(&id) {
-            let memo = &self.memo;
-            let current = |f: &Fact| {
-                memo.get(&f.subject).map(|&subject| Fact {
-                    subject,
-                    range: f.range,
-                })
-            };
-            self.facts.extend(facts.iter().filter_map(current));
-        }
+        self.enter(id);
         let new = self.improve(new);
         if let Some(span) = self.span
             && self.program.span(new).is_none()
@@ -299,15 +294,46 @@ impl<'a> Rewriter<'a> {
         new
     }
 
+    /// Takes over the facts of `id`. What was found under others is forgotten.
+    fn enter(&mut self, id: ExprId) {
+        let mut facts = vec![];
+        if let Some(old) = self.all_facts.get(&id) {
+            let memo = &self.memo;
+            let current = |f: &Fact| {
+                memo.get(&f.subject).map(|&subject| Fact {
+                    subject,
+                    range: f.range,
+                })
+            };
+            facts.extend(old.iter().filter_map(current));
+        }
+        if facts != self.facts {
+            self.facts = facts;
+            self.scaled_here.clear();
+            self.improved_here.clear();
+        }
+    }
+
     /// Applies rules to `e` until none fires. Its operands are taken as they are, but for signs and literals, which the
     /// smart constructors move outwards past what rules start from.
     fn improve(&mut self, e: ExprId) -> ExprId {
         let Node::Op(op, operands) = self.program.node(e) else {
             return e;
         };
+        if self.nesting >= NESTING {
+            return e;
+        }
+        let known = if self.facts.is_empty() {
+            &self.improved
+        } else {
+            &self.improved_here
+        };
+        if let Some(&known) = known.get(&e) {
+            return known;
+        }
         match (op, &operands[..]) {
             (Op::Neg, &[inner]) => {
-                let better = self.improve(inner);
+                let better = self.improve_operand(inner);
                 return if better == inner {
                     e
                 } else {
@@ -315,7 +341,7 @@ impl<'a> Rewriter<'a> {
                 };
             }
             (Op::Mul, &[literal, inner]) if self.program.number(literal).is_some() => {
-                let better = self.improve(inner);
+                let better = self.improve_operand(inner);
                 if better != inner {
                     let e = self.program.mul(literal, better);
                     return self.improve(e);
@@ -326,12 +352,8 @@ impl<'a> Rewriter<'a> {
         let Node::Op(op, _) = self.program.node(e) else {
             return e;
         };
-        if rules_of(*op).is_empty() || self.nesting >= NESTING {
+        if rules_of(*op).is_empty() {
             return e;
-        }
-        let plain = self.facts.is_empty();
-        if plain && let Some(&known) = self.improved.get(&e) {
-            return known;
         }
         self.nesting += 1;
         let mut current = e;
@@ -342,10 +364,20 @@ impl<'a> Rewriter<'a> {
             }
         }
         self.nesting -= 1;
-        if plain {
-            self.improved.insert(e, current);
-        }
+        let improved = if self.facts.is_empty() {
+            &mut self.improved
+        } else {
+            &mut self.improved_here
+        };
+        improved.insert(e, current);
         current
+    }
+
+    fn improve_operand(&mut self, e: ExprId) -> ExprId {
+        self.nesting += 1;
+        let better = self.improve(e);
+        self.nesting -= 1;
+        better
     }
 
     /// The first rule that fires.

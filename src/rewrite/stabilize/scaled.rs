@@ -69,8 +69,13 @@ impl Rewriter<'_> {
         {
             return None;
         }
-        let plain = self.facts.is_empty() && depth >= DEPTH - 1;
-        if plain && let Some(known) = self.scaled.get(&e) {
+        let plain = self.facts.is_empty();
+        let known = if plain {
+            &self.scaled
+        } else {
+            &self.scaled_here
+        };
+        if let Some(known) = known.get(&(e, depth)) {
             return known.clone();
         }
         let answer = match self.program.node(e).clone() {
@@ -94,9 +99,12 @@ impl Rewriter<'_> {
             | Node::Param(_)
             | Node::Read { .. } => None,
         };
-        if plain {
-            self.scaled.insert(e, answer.clone());
-        }
+        let known = if plain {
+            &mut self.scaled
+        } else {
+            &mut self.scaled_here
+        };
+        known.insert((e, depth), answer.clone());
         answer
     }
 
