@@ -105,7 +105,7 @@ fn element(i: usize) -> i64 {
 }
 
 fn kept(i: usize) -> bool {
-    (i.wrapping_mul(40_503) >> 4) % 3 != 0
+    !(i.wrapping_mul(40_503) >> 4).is_multiple_of(3)
 }
 
 /// Plain Rust; `None` where there is nothing to take the index of.
