@@ -81,3 +81,49 @@ fn calls_allocate_nothing_after_the_first() {
         assert_eq!(COUNT.get(), before, "{name}");
     }
 }
+
+#[test]
+fn sorts_allocate_nothing_after_the_first_call() {
+    let [full, value] = shipped("wasserstein_1d");
+    for dtype in [Dtype::F32, Dtype::F64] {
+        let kernel = Kernel::new(full.clone(), Some(value.clone()), dtype).unwrap();
+        let n = 1000;
+        let x: Vec<f64> = (0..n).map(|k| f64::from(k * 7919 % 1009)).collect();
+        let y: Vec<f64> = x.iter().rev().copied().collect();
+        let (narrow_x, narrow_y): (Vec<f32>, Vec<f32>) = x
+            .iter()
+            .zip(&y)
+            .map(|(&x, &y)| (x as f32, y as f32))
+            .unzip();
+        let shape = [x.len()];
+        let inputs = match dtype {
+            Dtype::F32 => [
+                Input::new("u", &narrow_x, &shape),
+                Input::new("v", &narrow_y, &shape),
+            ],
+            Dtype::F64 => [Input::new("u", &x, &shape), Input::new("v", &y, &shape)],
+        };
+        let (mut narrow, mut wide) = ([[0.0f32; 1000]; 2], [[0.0f64; 1000]; 2]);
+        let mut run = || {
+            let ([a, b], [c, d]) = (&mut narrow, &mut wide);
+            let mut out = match dtype {
+                Dtype::F32 => [
+                    Gradient::new("u", &mut a[..]),
+                    Gradient::new("v", &mut b[..]),
+                ],
+                Dtype::F64 => [
+                    Gradient::new("u", &mut c[..]),
+                    Gradient::new("v", &mut d[..]),
+                ],
+            };
+            kernel.value_and_grad(&inputs, &[], &mut out).unwrap()
+                + kernel.value(&inputs, &[]).unwrap()
+        };
+        let first = run();
+        let before = COUNT.get();
+        for _ in 0..10 {
+            assert_eq!(run(), first);
+        }
+        assert_eq!(COUNT.get(), before, "{dtype:?}");
+    }
+}

@@ -26,7 +26,7 @@ pub(super) struct Read<'a> {
 impl<'u, 'f> Gen<'u, 'f> {
     // ---- what is known
 
-    fn elem(&self, buffer: BufferId) -> Elem {
+    pub(super) fn elem(&self, buffer: BufferId) -> Elem {
         self.unit.loops.buffers[buffer.0 as usize].elem
     }
 
@@ -38,7 +38,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    fn dims(&self, buffer: BufferId) -> Vec<ExtentIndex> {
+    pub(super) fn dims(&self, buffer: BufferId) -> Vec<ExtentIndex> {
         let dims = &self.unit.loops.buffers[buffer.0 as usize].dims;
         dims.iter().map(|d| d.extent).collect()
     }
@@ -52,7 +52,11 @@ impl<'u, 'f> Gen<'u, 'f> {
                 ExtentFrom::Constant(n) => u64::try_from(*c).is_ok_and(|c| c < *n),
                 ExtentFrom::Input(_) | ExtentFrom::Expr(_) => false,
             },
-            Index::Shift(..) | Index::Value(_) => false,
+            Index::Value(v) => {
+                let info = loops.values.get(v.0 as usize);
+                info.is_some_and(|i| i.place_of == Some(extent))
+            }
+            Index::Shift(..) => false,
         }
     }
 
@@ -73,7 +77,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// The value of an index; of the lane loop's axis, `lane`.
-    fn index(&mut self, index: &Index, lane: Option<Value>) -> Result<Value> {
+    pub(super) fn index(&mut self, index: &Index, lane: Option<Value>) -> Result<Value> {
         let place = |g: &Self, a: LoopAxisId| match g.place(a)? {
             Place::One(v) => Ok(v),
             Place::Lanes => lane.ok_or_else(|| bug("a lane's index outside of lanes")),
@@ -109,7 +113,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// The address of the element at these indices.
-    fn address(&mut self, buffer: BufferId, indices: &[Value], own: bool) -> Value {
+    pub(super) fn address(&mut self, buffer: BufferId, indices: &[Value], own: bool) -> Value {
         let base = self.base(buffer, own);
         let dims = self.dims(buffer);
         let mut linear: Option<Value> = None;
@@ -221,7 +225,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 | Stmt::Loop { .. }
                 | Stmt::Fold { .. }
                 | Stmt::Fill { .. }
-                | Stmt::Sort { .. }
+                | Stmt::Sort(_)
                 | Stmt::Gemm(_) => {}
             }
         }

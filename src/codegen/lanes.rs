@@ -593,7 +593,7 @@ fn weight(block: &[Stmt]) -> usize {
             },
             Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => 10 + weight(body),
             Stmt::Fold { .. } | Stmt::Store { .. } => 1,
-            Stmt::Fill { .. } | Stmt::Sort { .. } | Stmt::Gemm(_) => 1,
+            Stmt::Fill { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => 1,
         })
         .sum()
 }

@@ -17,6 +17,7 @@ mod lanes;
 pub mod layout;
 pub mod math;
 mod ops;
+mod sort;
 mod stage;
 mod value;
 
@@ -60,7 +61,7 @@ impl Dtype {
 /// Why no code was made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// What the loops hold that does not compile yet, in the words of a message: `sorting`.
+    /// What the loops hold that does not compile yet, in the words of a message.
     NotYet(String),
     /// The target cannot be compiled for.
     Target(String),

@@ -4,6 +4,7 @@ use super::folds::Accumulator;
 use super::lanes::Lanes;
 use super::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, Layout, PLACES};
 use super::math::{self, Logistic, MathContext, Width};
+use super::sort;
 use super::value::Val;
 use super::{Check, CheckKind, Dtype, Refusal};
 use crate::ast::Span;
@@ -87,7 +88,7 @@ impl MathContext for Constants {
 pub(crate) fn symbols() -> &'static [(&'static str, Address)] {
     static SYMBOLS: OnceLock<Vec<(&str, Address)>> = OnceLock::new();
     SYMBOLS.get_or_init(|| {
-        let all = math::symbols().into_iter();
+        let all = math::symbols().into_iter().chain(sort::symbols());
         all.map(|(name, p)| (name, Address(p))).collect()
     })
 }
@@ -259,7 +260,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             } => self.store(*to, at, *how, *value, *guard),
             Stmt::Fill { to, at, with } => self.fill(*to, at, *with),
             Stmt::If { when, then } => self.branch(*when, then),
-            Stmt::Sort { .. } => Err(Refusal::NotYet("sorting".into())),
+            Stmt::Sort(sort) => self.sort(sort),
             Stmt::Gemm(_) => Err(Refusal::NotYet(
                 "a contraction over a shared axis (matrix product)".into(),
             )),

@@ -127,7 +127,7 @@ fn made(loops: &Loops, block: &Block, out: &mut Vec<Made>) {
                 }
             }
             Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => made(loops, body, out),
-            Stmt::Let(..) | Stmt::Fold { .. } | Stmt::Sort { .. } | Stmt::Gemm(_) => {}
+            Stmt::Let(..) | Stmt::Fold { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => {}
         }
     }
 }

@@ -17,10 +17,12 @@ type Inlined = FxHashMap<PartId, (Vec<AxisId>, Id)>;
 /// Substitutes cheap maps, each once, producers first.
 pub(super) fn substitute_cheap(parts: &mut Parts) {
     let mut small: Inlined = FxHashMap::default();
+    let sorted = parts.sorted();
     for id in parts.topological() {
         let mut part = parts.part(id).clone();
         part.rewrite(|root| rewrite(parts, root, &small, true));
-        if part.is_map() && part.output.is_none() && parts.pool.weight(part.body) <= CHEAP {
+        let cheap = part.is_map() && parts.pool.weight(part.body) <= CHEAP;
+        if cheap && part.output.is_none() && !sorted.contains(&id) {
             small.insert(id, (part.head, part.body));
             parts.parts[id.index()] = None;
         } else {

@@ -198,7 +198,7 @@ impl Machine<'_> {
                 Stmt::Let(..)
                 | Stmt::Fold { .. }
                 | Stmt::Fill { .. }
-                | Stmt::Sort { .. }
+                | Stmt::Sort(_)
                 | Stmt::Gemm(_) => {}
             }
         }
@@ -269,9 +269,8 @@ impl Machine<'_> {
                     self.block(then)?;
                 }
             }
-            Stmt::Sort { .. } | Stmt::Gemm(_) => {
-                return Err("sort and gemm are not interpreted".into());
-            }
+            Stmt::Sort(sort) => self.sort(sort)?,
+            Stmt::Gemm(_) => return Err("gemm is not interpreted".into()),
         }
         Ok(())
     }
@@ -337,6 +336,45 @@ impl Machine<'_> {
             if inside {
                 self.cells[host][k] = Some(value);
             }
+        }
+    }
+
+    fn sort(&mut self, sort: &Sort) -> Result<(), String> {
+        let keys = self.run_of(sort.keys, &sort.keys_at)?;
+        let mut read = vec![];
+        for k in 0..keys.len() {
+            let kept = match &sort.kept {
+                None => true,
+                Some((b, at)) => {
+                    let k = self.run_of(*b, at)?.start + k;
+                    self.cells[self.host(*b)][k].is_some_and(Scalar::bool)
+                }
+            };
+            let key = self.cells[self.host(sort.keys)][keys.start + k];
+            let key = key.ok_or("a key is read before it is written")?;
+            read.push(kept.then_some(key));
+        }
+        let mut order: Vec<usize> = (0..read.len()).collect();
+        order.sort_by(|&a, &b| scalar::sort_order(read[a], read[b]));
+        let into = self.run_of(sort.into, &sort.at)?;
+        let host = self.host(sort.into);
+        for (cell, o) in self.cells[host][into].iter_mut().zip(order) {
+            *cell = Some(Scalar::Int(o as i64));
+        }
+        Ok(())
+    }
+
+    /// The cells along a buffer's last dim.
+    fn run_of(&self, b: BufferId, at: &[Index]) -> Result<std::ops::Range<usize>, String> {
+        let buffer = &self.loops.buffers[b.0 as usize];
+        let last = buffer.dims.last().ok_or("a sort of one number")?;
+        let n = self.extents[last.extent.0 as usize];
+        let mut at = at.to_vec();
+        at.push(Index::Const(0));
+        match self.cell(b, &at)? {
+            Some(start) => Ok(start..start + n),
+            None if n == 0 => Ok(0..0),
+            None => Err(format!("a row of {} that there is not", buffer.name)),
         }
     }
 

@@ -137,7 +137,8 @@ fn info_of(parts: &Parts, classes: &Classes, id: PartId) -> Info {
             .index
             .iter()
             .map(|&i| match pool.node(i) {
-                Node::Axis(a) => Some(classes.of(id, *a)),
+                // A sort reads the whole of its axis.
+                Node::Axis(a) if part.along() != Some(*a) => Some(classes.of(id, *a)),
                 _ => None,
             })
             .collect();
@@ -158,7 +159,7 @@ fn info_of(parts: &Parts, classes: &Classes, id: PartId) -> Info {
             .collect(),
         loops,
         reads,
-        fold: !part.is_map() && part.into.is_none(),
+        fold: part.is_fold() && part.into.is_none(),
         dear: !part.is_map() || pool.weight(part.body) > CHEAP,
         lane_cost,
     }

@@ -216,15 +216,7 @@ pub enum Stmt {
         when: ValueId,
         then: Block,
     },
-    /// Writes the sorting permutation of `key` along `along`; stable, ascending, NaN last.
-    Sort {
-        into: BufferId,
-        at: Vec<Option<Index>>,
-        key: Block,
-        key_value: ValueId,
-        guard: Option<ValueId>,
-        along: LoopAxisId,
-    },
+    Sort(Sort),
     Gemm(Gemm),
 }
 
@@ -244,6 +236,19 @@ pub enum How {
 pub enum Fill {
     Zero,
     Identity(FoldOp),
+}
+
+/// The permutation that sorts keys ascending: stable, NaN last, and after it what is left out. The axis that is sorted
+/// is the last dim of all three buffers; the indices are those of the others.
+#[derive(Debug, Clone)]
+pub struct Sort {
+    pub into: BufferId,
+    pub at: Vec<Index>,
+    /// Reals or ints.
+    pub keys: BufferId,
+    pub keys_at: Vec<Index>,
+    /// Bools: what is false is left out.
+    pub kept: Option<(BufferId, Vec<Index>)>,
 }
 
 /// `c[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]`; strides follow from the dims.
@@ -330,6 +335,8 @@ pub struct ValueInfo {
     pub span: Option<crate::ast::Span>,
     /// A name for printing, may be empty.
     pub name: Arc<str>,
+    /// An element of a permutation of so many: an index that is in range.
+    pub place_of: Option<ExtentIndex>,
 }
 
 #[derive(Debug, Clone)]

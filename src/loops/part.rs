@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub(super) enum Kind {
     Map,
     Fold(FoldOp),
+    /// The permutation that sorts `body` along the last axis of the head, what `guard` leaves out last. Both are reads
+    /// of maps that are kept; the axis is storage, no loop of this part.
+    Sort,
 }
 
 /// A position of an output's buffer.
@@ -53,9 +56,22 @@ impl Part {
         self.kind == Kind::Map
     }
 
+    pub fn is_fold(&self) -> bool {
+        matches!(self.kind, Kind::Fold(_))
+    }
+
+    /// The axis that a sort sorts along.
+    pub fn along(&self) -> Option<AxisId> {
+        match self.kind {
+            Kind::Sort => self.head.last().copied(),
+            Kind::Map | Kind::Fold(_) => None,
+        }
+    }
+
     /// Whether a head position is an index of its own loop.
     pub fn bare(&self, pool: &Pool, position: usize) -> bool {
-        matches!(pool.node(self.at[position]), Node::Axis(a) if *a == self.head[position])
+        self.along() != Some(self.head[position])
+            && matches!(pool.node(self.at[position]), Node::Axis(a) if *a == self.head[position])
     }
 
     pub fn scatters(&self, pool: &Pool) -> bool {
@@ -130,6 +146,8 @@ impl Parts {
     pub fn add(&mut self, part: Part) -> PartId {
         let shape = part.head.iter().map(|&a| self.pool.extent(a)).collect();
         self.pool.part_shapes.push((part.ty, shape));
+        let along = part.along().map(|a| self.pool.extent(a));
+        self.pool.permutations.push(along);
         self.parts.push(Some(part));
         PartId(self.parts.len() as u32 - 1)
     }
@@ -161,6 +179,15 @@ impl Parts {
         out.sort_unstable();
         out.dedup();
         out
+    }
+
+    /// The maps that sorts read: they need memory.
+    pub fn sorted(&self) -> Vec<PartId> {
+        let sorts = self.ids().into_iter();
+        sorts
+            .filter(|&id| self.part(id).kind == Kind::Sort)
+            .flat_map(|id| self.producers(id))
+            .collect()
     }
 
     /// Live parts, producers before their readers, otherwise in order of definition.

@@ -76,11 +76,11 @@ impl Printer<'_> {
             each_use(s, &mut |v| self.uses[v.0 as usize] += 1);
             match s {
                 Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => self.count(body),
-                Stmt::Sort { key, .. } => self.count(key),
                 Stmt::Let(..)
                 | Stmt::Fold { .. }
                 | Stmt::Store { .. }
                 | Stmt::Fill { .. }
+                | Stmt::Sort(_)
                 | Stmt::Gemm(_) => {}
             }
         }
@@ -195,24 +195,22 @@ impl Printer<'_> {
                 self.line(indent, &text);
                 self.block(then, indent + 1);
             }
-            Stmt::Sort {
-                into,
-                along,
-                key,
-                key_value,
-                ..
-            } => {
-                self.block(key, indent);
-                let axis = &self.loops.axes[along.0 as usize].name;
-                let text = format!(
-                    "sort {}{{{axis}}} by {}",
-                    self.buffer(*into),
-                    self.value(*key_value)
-                );
-                self.line(indent, &text);
+            Stmt::Sort(sort) => {
+                let into = self.run_of(sort.into, &sort.at);
+                let keys = self.run_of(sort.keys, &sort.keys_at);
+                let kept = sort.kept.as_ref().map(|(b, at)| self.run_of(*b, at));
+                let kept = kept.map_or(String::new(), |k| format!(" where {k}"));
+                self.line(indent, &format!("{into} = order of {keys}{kept}"));
             }
             Stmt::Gemm(_) => self.line(indent, "gemm"),
         }
+    }
+
+    /// A buffer along all of its last dim.
+    fn run_of(&self, buffer: BufferId, at: &[Index]) -> String {
+        let mut index: Vec<String> = at.iter().map(|i| self.index(i)).collect();
+        index.push(":".into());
+        format!("{}{}", self.buffer(buffer), brackets(&index))
     }
 
     fn guard(&self, guard: &Option<ValueId>) -> String {
@@ -481,9 +479,11 @@ pub(super) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
             [*value].into_iter().chain(*guard).for_each(f);
         }
         Stmt::If { when, .. } => f(*when),
-        Stmt::Sort {
-            key_value, guard, ..
-        } => [*key_value].into_iter().chain(*guard).for_each(f),
+        Stmt::Sort(sort) => {
+            at(&sort.at, f);
+            at(&sort.keys_at, f);
+            sort.kept.iter().for_each(|(_, kept)| at(kept, f));
+        }
         Stmt::Fill { at: index, .. } => index
             .iter()
             .flatten()

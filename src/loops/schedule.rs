@@ -26,7 +26,7 @@ const ROUNDS: usize = 3;
 /// all kernels scheduled from one program add in the same order, so they return the same bits.
 ///
 /// # Errors
-/// What is not compiled yet is named: recurrences, sorted orders.
+/// What is not compiled yet is named: recurrences.
 pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic> {
     let place = |t: &TensorId| {
         program

@@ -168,7 +168,8 @@ impl Layout {
         (0..part.head.len()).any(|k| {
             part.bare(&parts.pool, k)
                 && classes.of(v, part.head[k]) == class
-                && matches!(parts.pool.node(read.index[k]), Node::Axis(a) if classes.of(u, *a) == class)
+                && matches!(parts.pool.node(read.index[k]), Node::Axis(a)
+                    if classes.of(u, *a) == class && parts.part(u).along() != Some(*a))
         })
     }
 
@@ -185,6 +186,7 @@ impl Layout {
             all
         };
         let mut known: Vec<Vec<Class>> = classes.inputs.clone();
+        let sorted = parts.sorted();
         let ids = parts.ids();
         known.extend(
             ids.iter()
@@ -195,6 +197,9 @@ impl Layout {
         for &id in &ids {
             let (part, storage) = (parts.part(id), &self.storage[id.index()]);
             if !part.is_map() || part.output.is_some() || !storage.kept || storage.dims.is_empty() {
+                continue;
+            }
+            if sorted.contains(&id) {
                 continue;
             }
             let axes = set(id);

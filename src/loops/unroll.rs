@@ -50,7 +50,7 @@ fn constant(pool: &Pool, axis: AxisId) -> Option<u64> {
 fn constant_over(parts: &Parts, part: &Part) -> Vec<AxisId> {
     if matches!(
         part.kind,
-        Kind::Map | Kind::Fold(FoldOp::ArgMax | FoldOp::ArgMin)
+        Kind::Map | Kind::Sort | Kind::Fold(FoldOp::ArgMax | FoldOp::ArgMin)
     ) {
         return vec![];
     }
@@ -200,6 +200,7 @@ impl Unroller {
             });
         }
         let Kind::Fold(op) = part.kind else {
+            copy.guard = part.guard.map(|g| self.rewrite(parts, g, fixed));
             copy.body = self.rewrite(parts, part.body, fixed);
             return copy;
         };

@@ -16,6 +16,7 @@ pub fn verify(loops: &Loops) -> Result<(), String> {
         folds: vec![],
         finished: vec![false; loops.folds.len()],
         written: vec![false; loops.buffers.len()],
+        orders: vec![None; loops.buffers.len()],
         row: None,
         single_chunk: false,
         totals: vec![],
@@ -51,6 +52,8 @@ struct Verifier<'a> {
     finished: Vec<bool>,
     /// Buffers that some statement before has written.
     written: Vec<bool>,
+    /// Buffers that a sort has filled, and of how many elements their permutations are.
+    orders: Vec<Option<ExtentIndex>>,
     row: Option<LoopAxisId>,
     single_chunk: bool,
     /// Totals that the stage at hand adds to: complete only after it.
@@ -147,6 +150,9 @@ impl Verifier<'_> {
                 }
                 each_use(s, &mut |u| lanes |= self.lanes[u.0 as usize]);
                 let k = v.0 as usize;
+                if let Some(extent) = self.loops.values[k].place_of {
+                    self.place(e, extent)?;
+                }
                 if std::mem::replace(&mut self.defined[k], true) {
                     return Err(format!("v{k} is defined twice"));
                 }
@@ -177,7 +183,7 @@ impl Verifier<'_> {
                 }
                 self.block(then)
             }
-            Stmt::Sort { key, .. } => self.block(key),
+            Stmt::Sort(sort) => self.sort(sort),
             Stmt::Gemm(_) => Ok(()),
         }
     }
@@ -277,6 +283,46 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Keys and order lie along one axis, each in one piece.
+    fn sort(&mut self, sort: &Sort) -> Result<(), String> {
+        if self.lane_axis().is_some() {
+            return Err("a sort within lanes".into());
+        }
+        let keys = [(sort.keys, &sort.keys_at)];
+        let kept = sort.kept.iter().map(|(b, at)| (*b, at));
+        let along = |b: BufferId| {
+            let dims = &self.loops.buffers[b.0 as usize].dims;
+            dims.last().map(|d| d.extent)
+        };
+        for (b, at) in keys.into_iter().chain(kept) {
+            let host = self.loops.buffers[b.0 as usize].shares.unwrap_or(b);
+            self.rank(b, at.len() + 1)?;
+            if !self.written[b.0 as usize] && !self.written[host.0 as usize] {
+                return Err(format!("{} is sorted before it is written", self.name(b)));
+            }
+            if along(b) != along(sort.into) {
+                return Err(format!("{} is sorted along two axes", self.name(b)));
+            }
+        }
+        let mut at = sort.at.clone();
+        at.push(Index::Const(0));
+        if self.loops.buffers[sort.into.0 as usize].elem != Elem::Int {
+            return Err(format!("{} holds no order", self.name(sort.into)));
+        }
+        self.orders[sort.into.0 as usize] = along(sort.into);
+        self.store(sort.into, &at, How::Set)
+    }
+
+    /// What is a place in a permutation is read from one.
+    fn place(&self, e: &Expr, extent: ExtentIndex) -> Result<(), String> {
+        match e {
+            Expr::Load { from, or: None, .. } if self.orders[from.0 as usize] == Some(extent) => {
+                Ok(())
+            }
+            _ => Err("an index is no element of the permutation that it should be".into()),
+        }
+    }
+
     fn expr(&self, e: &Expr) -> Result<(), String> {
         match e {
             Expr::Load {
@@ -303,7 +349,8 @@ impl Verifier<'_> {
                     Index::Const(k) => self
                         .constant(d.extent)
                         .is_some_and(|n| *k >= 0 && (*k as u64) < n),
-                    Index::Shift(..) | Index::Value(_) => false,
+                    Index::Value(v) => self.loops.values[v.0 as usize].place_of == Some(d.extent),
+                    Index::Shift(..) => false,
                 });
                 if !proven && !checked && or.is_none() {
                     return Err(format!(

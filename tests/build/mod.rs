@@ -108,6 +108,7 @@ impl Make {
             ty,
             span: None,
             name: "".into(),
+            place_of: None,
         });
         let id = ValueId(self.loops.values.len() as u32 - 1);
         block.push(Stmt::Let(id, expr));

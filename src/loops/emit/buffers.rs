@@ -33,11 +33,11 @@ impl Emitter<'_> {
         let op = match part.kind {
             Kind::Fold(FoldOp::Count) => FoldOp::Sum,
             Kind::Fold(op) => op,
-            Kind::Map => FoldOp::Sum,
+            Kind::Map | Kind::Sort => FoldOp::Sum,
         };
         let arg = matches!(op, FoldOp::ArgMax | FoldOp::ArgMin);
         let carried =
-            matches!(op, FoldOp::Sum | FoldOp::Prod) && !part.is_map() && (memory || total);
+            matches!(op, FoldOp::Sum | FoldOp::Prod) && part.is_fold() && (memory || total);
         let scalar = once && storage.dims.is_empty();
         let elem = match part.ty {
             Type::Real if carried || scalar => Elem::Sum,

@@ -23,6 +23,7 @@ impl Emitter<'_> {
             ty,
             span,
             name: "".into(),
+            place_of: None,
         });
         self.depth.push(depth);
         let value = ValueId(self.loops.values.len() as u32 - 1);
@@ -48,6 +49,7 @@ impl Emitter<'_> {
             self.parts.pool.ty(id),
             self.parts.pool.span(id),
         );
+        self.loops.values[value.0 as usize].place_of = self.parts.pool.place_of(id);
         self.values.insert((id, effective), value);
         self.scopes[depth].keys.push((id, effective));
         value

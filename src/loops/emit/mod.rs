@@ -150,7 +150,7 @@ impl<'a> Emitter<'a> {
         };
         let needed = at.iter().map(|&i| depth_of(pool, i)).max().unwrap_or(0);
         let reduced = self.layout.outermost_reduced(self.parts, self.classes, id);
-        let fold = !part.is_map();
+        let fold = part.is_fold();
         let table = fold
             && (part.into.is_some()
                 || reduced.is_some_and(|f| needed > f)

@@ -12,10 +12,52 @@ impl Emitter<'_> {
             self.finish(id, value, None);
             return;
         }
+        if part.kind == Kind::Sort {
+            return self.sort(id);
+        }
         let guard = plan.guard.map(|g| self.emit(g, None));
         let condition = plan.guard.filter(|_| self.parts.pool.partial(plan.body));
         let value = self.emit(plan.body, condition);
         self.fold(id, value, guard, false);
+    }
+
+    /// A sort of maps that lie in memory, at the place of the axes around it.
+    fn sort(&mut self, id: PartId) {
+        let part = self.parts.part(id).clone();
+        let rows = |e: &mut Self, of: PartId| {
+            let plan = e.plan_of(of).clone();
+            let dims = e.layout.storage[of.index()].dims.clone();
+            let (_, outside) = dims.split_last()?;
+            // Their heads are alike, so the positions are this part's.
+            let own = e.plan_of(id).at.clone();
+            let at: Vec<Index> = outside.iter().map(|&k| e.index(own[k], None)).collect();
+            Some((plan.buffer?, at))
+        };
+        let source = |e: &Self, read: Id| match e.parts.pool.node(read) {
+            Node::Read {
+                from: Source::Part(p),
+                ..
+            } => Some(*p),
+            _ => None,
+        };
+        let kept = part.guard.and_then(|g| source(self, g));
+        let kept = kept.and_then(|p| rows(self, p));
+        debug_assert_eq!(kept.is_some(), part.guard.is_some());
+        let keys = source(self, part.body).and_then(|p| rows(self, p));
+        let (Some((into, at)), Some((keys, keys_at))) = (rows(self, id), keys) else {
+            debug_assert!(false, "{} has no memory", part.name);
+            return;
+        };
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.scalar = true;
+        }
+        self.push(Stmt::Sort(Sort {
+            into,
+            at,
+            keys,
+            keys_at,
+            kept,
+        }));
     }
 
     pub(super) fn name(&mut self, value: ValueId, part: &Part) {

@@ -3,6 +3,7 @@
 
 mod reduce;
 mod scatter;
+mod sort;
 
 use scatter::find_scatter;
 pub(super) use scatter::{bracket, in_range, size};
@@ -98,25 +99,22 @@ struct Normalizer<'a> {
 impl Normalizer<'_> {
     fn define(&mut self, tensor: TensorId) -> Result<(), Diagnostic> {
         let t = self.program.get(tensor);
-        let refused = match self.program.body(tensor) {
-            Some(Body::Argsort { .. }) => format!(
-                "sorting is not compiled yet: `{}` is a sorted order",
-                t.name
-            ),
-            Some(Body::Grad { .. }) => {
-                format!("a gradient within is not compiled yet: `{}`", t.name)
-            }
-            Some(Body::Expr(_)) | None => String::new(),
-        };
-        let Some(Body::Expr(root)) = self.program.body(tensor) else {
-            return Err(match t.span {
-                Some(span) => Diagnostic::error(refused).at(span, ""),
-                None => Diagnostic::error(refused),
-            });
-        };
         self.name = t.name.clone();
         self.head = t.head.clone();
-        let body = self.convert(*root)?;
+        let root = match self.program.body(tensor) {
+            Some(Body::Expr(root)) => *root,
+            Some(Body::Argsort { along, guard, key }) => {
+                return self.sort(tensor, *along, *guard, *key);
+            }
+            Some(Body::Grad { .. }) | None => {
+                let title = format!("a gradient within is not compiled yet: `{}`", t.name);
+                return Err(match t.span {
+                    Some(span) => Diagnostic::error(title).at(span, ""),
+                    None => Diagnostic::error(title),
+                });
+            }
+        };
+        let body = self.convert(root)?;
         let at = t.head.iter().map(|&a| self.parts.pool.axis(a)).collect();
         let part = Part {
             name: t.name.clone(),
@@ -241,7 +239,8 @@ impl Normalizer<'_> {
                 index,
                 default,
             } => {
-                let index = self.convert_all(index)?;
+                let mut index = self.convert_all(index)?;
+                self.sorted_last(*tensor, &mut index);
                 let default = default.map(|d| self.convert(d)).transpose()?;
                 let from = match self.inputs.get(tensor) {
                     Some(&k) => Source::Input(k),

@@ -224,6 +224,7 @@ impl Normalizer<'_> {
             Kind::Map => pool.ty(key.body),
             Kind::Fold(FoldOp::Count | FoldOp::ArgMax | FoldOp::ArgMin) => Type::Int,
             Kind::Fold(_) => pool.ty(key.body),
+            Kind::Sort => Type::Int,
         };
         let name: Arc<str> = if name.is_empty() {
             self.name.clone()

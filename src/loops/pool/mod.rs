@@ -82,6 +82,8 @@ pub(super) struct Pool {
     pub param_types: Vec<Type>,
     pub input_shapes: Vec<(Type, Vec<ExtentIndex>)>,
     pub part_shapes: Vec<(Type, Vec<ExtentIndex>)>,
+    /// By part: of how many elements it holds permutations, if it does.
+    pub permutations: Vec<Option<ExtentIndex>>,
 }
 
 impl Pool {
@@ -96,6 +98,7 @@ impl Pool {
             param_types: vec![],
             input_shapes: vec![],
             part_shapes: vec![],
+            permutations: vec![],
         }
     }
 
@@ -325,7 +328,21 @@ impl Pool {
                 own == extent || matches!((known, size), (Some(a), Some(b)) if a <= b)
             }
             Node::Int(k) => size.is_some_and(|n| *k >= 0 && (*k as u64) < n),
+            Node::Read { .. } => self.place_of(index) == Some(extent),
             _ => false,
+        }
+    }
+
+    /// Of how many elements an expression is a place in a permutation. It is one only where it is read: a read out of
+    /// range is none.
+    pub fn place_of(&self, id: Id) -> Option<ExtentIndex> {
+        match self.node(id) {
+            Node::Read {
+                from: Source::Part(p),
+                default: None,
+                ..
+            } if !self.partial(id) => self.permutations[p.index()],
+            _ => None,
         }
     }
 
