@@ -73,6 +73,14 @@ impl Array {
         }
     }
 
+    /// The one real element of an array without axes.
+    pub fn number(&self) -> Option<f64> {
+        match (self.shape.is_empty(), self.reals()) {
+            (true, Some(&[x])) => Some(x),
+            _ => None,
+        }
+    }
+
     /// The same elements as another type, where that loses nothing: ints and bools become reals, whole reals ints, 0
     /// and 1 bools. The error is the first element that does not fit, by its position in row-major order.
     pub fn convert(self, ty: Type) -> Result<Array, Misfit> {

@@ -1,7 +1,7 @@
 //! The order of the stages. No other file knows it.
 //!
 //! ```text
-//! text -> ast -> ir -> stabilize -> differentiate -> stabilize -> simplify -> loops -> machine code
+//! text -> ast -> ir -> rows -> stabilize -> differentiate -> stabilize -> simplify -> loops -> machine code
 //! ```
 //!
 //! In debug builds the verifiers run after each stage, so that a bug is reported by the stage that made it.
@@ -12,6 +12,8 @@ use crate::ir::{self, Program, TensorId};
 use crate::loops::{self, Loops, Wanted};
 use crate::rewrite::simplify::simplify;
 use crate::rewrite::stabilize::{Applied, Phase, stabilize};
+use crate::rows::{self, Rows};
+use std::borrow::Cow;
 
 /// Deep programs (a chain of 10,000 definitions) must not depend on the stack that the caller happens to have.
 const STACK: usize = 256 << 20;
@@ -24,6 +26,8 @@ pub fn with_stack<T>(f: impl FnOnce() -> T) -> T {
 /// What [`derive`] makes.
 pub struct Derived {
     pub program: Program,
+    /// How the rows become the value, in words; `None` for a value without a row term.
+    pub reduction: Option<String>,
     /// The rewrites that made the formula stable.
     pub rewrites: Vec<Applied>,
 }
@@ -32,8 +36,19 @@ pub struct Derived {
 ///
 /// # Errors
 /// None so far: every loss that passes the checks has a gradient, if only zero.
-pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
+pub fn derive(program: Program) -> Result<Derived, Diagnostic> {
+    derive_with(program, Rows::default())
+}
+
+/// As [`derive`], with another reduction of the rows.
+///
+/// # Errors
+/// What `rows` asks for and the value does not have.
+pub fn derive_with(mut program: Program, rows: Rows) -> Result<Derived, Diagnostic> {
     with_stack(|| {
+        rows::edit(&mut program, rows)?;
+        verify(&program, "editing the reduction")?;
+        let reduction = rows::describe(&program);
         // With the gradients that the source states.
         let value = program.outputs();
         inner::expand(&mut program, &value);
@@ -49,8 +64,22 @@ pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
         let outputs = program.outputs();
         simplify(&mut program, &outputs);
         verify(&program, "simplifying the gradient")?;
-        Ok(Derived { program, rewrites })
+        Ok(Derived {
+            program,
+            reduction,
+            rewrites,
+        })
     })
+}
+
+/// The program with one number for a value: the sum of the rows where there are several.
+pub fn as_number(program: &Program) -> Cow<'_, Program> {
+    if program.get(program.value).head.is_empty() {
+        return Cow::Borrowed(program);
+    }
+    let mut program = program.clone();
+    rows::sum(&mut program);
+    Cow::Owned(program)
 }
 
 /// Makes a value ready to be evaluated without its gradients: inner gradients expanded, textbook forms stable.

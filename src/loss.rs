@@ -10,6 +10,7 @@ use crate::ir::{Body, Program, TensorId, TensorKind, print};
 use crate::kernel::{self, DataMut, Gradient, Input, Workspace};
 use crate::loops::Loops;
 use crate::rewrite::stabilize::Applied;
+use crate::rows::{self, Reduction, Rows};
 use crate::suggest;
 use std::sync::Arc;
 
@@ -29,8 +30,12 @@ use std::sync::Arc;
 /// ```
 pub struct Loss {
     program: Arc<Program>,
+    /// As it is written, before anything was rewritten.
+    written: Arc<Program>,
     sources: Arc<Sources>,
     rewrites: Vec<Applied>,
+    rows: Rows,
+    reduction: Option<String>,
 }
 
 /// What a kernel is compiled for.
@@ -40,6 +45,10 @@ pub struct Options {
     pub dtype: Dtype,
     /// The inputs with respect to which gradients are wanted; all differentiated ones if nothing is said.
     pub wrt: Option<Vec<String>>,
+    /// Another reduction of the rows than the loss's own (rule R12).
+    pub reduction: Option<Reduction>,
+    /// Whether there is one more input, `sample_weight`, over the axes of the rows: each row counts as often as it says.
+    pub weighted: bool,
 }
 
 /// Generated code as text.
@@ -52,12 +61,75 @@ pub struct CodeText {
 }
 
 impl Loss {
-    pub(crate) fn new(derived: compile::Derived, sources: Arc<Sources>) -> Loss {
-        Loss {
+    pub(crate) fn new(
+        written: Arc<Program>,
+        rows: Rows,
+        sources: Arc<Sources>,
+    ) -> Result<Loss, Error> {
+        let derived = compile::derive_with((*written).clone(), rows)
+            .map_err(|d| Error::new(vec![d], sources.clone()))?;
+        Ok(Loss {
             program: Arc::new(derived.program),
+            written,
             sources,
             rewrites: derived.rewrites,
+            rows,
+            reduction: derived.reduction,
+        })
+    }
+
+    /// The same loss with another reduction of its rows, if one is given, and with a weight for each row, an input
+    /// `sample_weight` over the axes of the rows (rule R12). [`Loss::compile`] does it as its options say.
+    ///
+    /// ```
+    /// use losscc::{Gradient, Input, Options, Reduction, Spec};
+    ///
+    /// let options = Options { reduction: Some(Reduction::None), ..Options::default() };
+    /// let kernel = Spec::open("mse")?.derive()?.compile(&options)?;
+    /// let inputs = [Input::new("yhat", &[0.0, 3.0], &[2]), Input::new("y", &[0.0, 1.0], &[2])];
+    /// let (mut rows, mut grad) = ([0.0; 2], [0.0; 2]);
+    /// kernel.rows_and_grad(&inputs, &[], &mut rows, &mut [Gradient::new("yhat", &mut grad)])?;
+    /// assert_eq!((rows, grad), ([0.0, 4.0], [0.0, 4.0]));
+    /// # Ok::<(), losscc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A value that is no mean or sum over rows; an input `sample_weight` that the loss has already; a stated gradient,
+    /// which is that of the value as it is written.
+    pub fn reduced(&self, reduction: Option<Reduction>, weighted: bool) -> Result<Loss, Error> {
+        let rows = Rows {
+            reduction,
+            weighted,
+        };
+        Loss::new(self.written.clone(), rows, self.sources.clone())
+    }
+
+    /// How the rows become the value, and what their sum is divided by: `mean over N where target != ignore_index`.
+    /// `None` for a value that is no mean or sum over rows.
+    pub fn reduction(&self) -> Option<&str> {
+        self.reduction.as_deref()
+    }
+
+    /// The value as definitions, before any rewriting, with the reduction that was asked for.
+    pub fn written(&self) -> Program {
+        let mut program = (*self.written).clone();
+        // It was edited in this way before.
+        let _ = rows::edit(&mut program, self.rows);
+        program
+    }
+
+    /// The loss that the options ask for, if it is another one.
+    fn asked(&self, options: &Options) -> Result<Option<(Loss, Options)>, Error> {
+        if options.reduction.is_none() && !options.weighted {
+            return Ok(None);
         }
+        let loss = self.reduced(options.reduction, options.weighted)?;
+        let options = Options {
+            reduction: None,
+            weighted: false,
+            ..options.clone()
+        };
+        Ok(Some((loss, options)))
     }
 
     /// Its name.
@@ -80,9 +152,10 @@ impl Loss {
         &self.rewrites
     }
 
-    /// Value and gradient as a spec in the same language, which compiles to the same numbers.
+    /// Value and gradient as a spec in the same language, which compiles to the same numbers. A loss is one number, so
+    /// without a reduction the value is the sum of the rows, whose gradient it is.
     pub fn gradient_text(&self) -> String {
-        let text = print::gradient_text(&self.program);
+        let text = print::gradient_text(&compile::as_number(&self.program));
         crate::format::format_text(&text).unwrap_or(text)
     }
 
@@ -123,8 +196,11 @@ impl Loss {
             .map_err(|d| self.fail(d))?;
         let loss = Loss {
             program: Arc::new(program),
+            written: self.written.clone(),
             sources: self.sources.clone(),
             rewrites: vec![],
+            rows: self.rows,
+            reduction: self.reduction.clone(),
         };
         Ok((loss, notes))
     }
@@ -164,6 +240,9 @@ impl Loss {
     /// # Errors
     /// A name in `wrt` that is no differentiated input; what does not compile yet, by name.
     pub fn compile(&self, options: &Options) -> Result<Kernel, Error> {
+        if let Some((loss, options)) = self.asked(options)? {
+            return loss.compile(&options);
+        }
         let full = self.schedule(options)?;
         let program = self.program.clone();
         let value: kernel::MakeLoops = Box::new(move || compile::schedule(&program, vec![]));
@@ -179,6 +258,9 @@ impl Loss {
     }
 
     fn schedule(&self, options: &Options) -> Result<Loops, Error> {
+        if let Some((loss, options)) = self.asked(options)? {
+            return loss.schedule(&options);
+        }
         let wanted = self.wanted(options.wrt.as_deref())?;
         compile::schedule(&self.program, wanted).map_err(|d| self.fail(d))
     }
@@ -231,7 +313,8 @@ pub struct Kernel {
 /// What a kernel computed from named arrays.
 #[derive(Debug, Clone)]
 pub struct Evaluated {
-    pub value: f64,
+    /// A number, an array without axes; with [`Reduction::None`] one for each row, in the shape of the rows.
+    pub value: Array,
     /// In the order of the kernel's gradients.
     pub gradients: Vec<NamedGradient>,
     /// What is no error but seldom meant, such as an axis without elements.
@@ -305,6 +388,52 @@ impl Kernel {
             .map_err(|d| self.fail(d))
     }
 
+    /// The rows of a loss without a reduction, in the caller's memory: one number of the kernel's dtype for each row, in
+    /// the order of the axes that [`Loss::reduction`] names.
+    ///
+    /// # Errors
+    /// As [`Kernel::value`]; a loss that has a reduction; a place that does not fit or overlaps an input.
+    pub fn rows<'a>(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        rows: impl Into<DataMut<'a>>,
+    ) -> Result<(), Error> {
+        self.inner
+            .rows(inputs, params, rows.into())
+            .map_err(|d| self.fail(d))
+    }
+
+    /// The rows of a loss without a reduction, and the gradients of their sum; as [`Kernel::value_and_grad`].
+    ///
+    /// # Errors
+    /// As [`Kernel::rows`] and [`Kernel::value_and_grad`].
+    pub fn rows_and_grad<'a>(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        rows: impl Into<DataMut<'a>>,
+        gradients: &mut [Gradient],
+    ) -> Result<(), Error> {
+        self.inner
+            .rows_and_grad(inputs, params, rows.into(), gradients)
+            .map_err(|d| self.fail(d))
+    }
+
+    /// How many rows there are along each of their axes, for a loss without a reduction; nothing for one with.
+    ///
+    /// # Errors
+    /// As [`Kernel::value`].
+    pub fn rows_shape(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+    ) -> Result<Vec<usize>, Error> {
+        self.inner
+            .value_shape(inputs, params)
+            .map_err(|d| self.fail(d))
+    }
+
     /// Value and gradients at arrays from files: converted to the types of the inputs where that loses nothing (reals are
     /// rounded to f32 for an f32 kernel). Arrays that the loss does not name are ignored.
     ///
@@ -358,7 +487,15 @@ impl Kernel {
                 data: buffer.view_mut(),
             })
             .collect();
-        let value = self.value_and_grad(&inputs, params, &mut gradients)?;
+        let value = if self.program.get(self.program.value).head.is_empty() {
+            Array::scalar(self.value_and_grad(&inputs, params, &mut gradients)?)
+        } else {
+            let shape = self.rows_shape(&inputs, params)?;
+            let zeros = Data::Real(vec![0.0; shape.iter().product()]);
+            let mut rows = Owned::new(&zeros, self.dtype());
+            self.rows_and_grad(&inputs, params, rows.view_mut(), &mut gradients)?;
+            Array::real(&shape, rows.into_f64())
+        };
         let mut warnings = vec![];
         if let Some(axis) = self
             .inner

@@ -137,6 +137,77 @@ fn json_has_the_documented_shape() {
 }
 
 #[test]
+fn other_reductions() {
+    let data = file(
+        "rows/data.json",
+        r#"{"yhat": [[1, 2], [3, 4]], "y": [[1, 4], [3, 6]], "sample_weight": [[1, 0], [1, 2]]}"#,
+    );
+    let eval = |flags: &[&str]| {
+        let arguments = [&["eval", "mse", "--data", &data, "--json"], flags].concat();
+        let (code, out, err) = said(&arguments, "");
+        assert_eq!(code, 0, "{err}");
+        (out, err)
+    };
+    for (flags, value, grad, by) in [
+        (
+            vec!["--reduction", "none"],
+            "[[0.0, 4.0], [0.0, 4.0]]",
+            "[[0.0, -4.0], [0.0, -4.0]]",
+            "one number for each element",
+        ),
+        (
+            vec!["--reduction=sum"],
+            "8.0",
+            "[[0.0, -4.0], [0.0, -4.0]]",
+            "sum over all elements",
+        ),
+        (
+            vec!["--weighted"],
+            "2.0",
+            "[[0.0, 0.0], [0.0, -2.0]]",
+            "mean over all elements, divided by the sum of sample_weight",
+        ),
+        (
+            vec!["--weighted", "--reduction=sum"],
+            "8.0",
+            "[[0.0, 0.0], [0.0, -8.0]]",
+            "sum over all elements, times sample_weight",
+        ),
+    ] {
+        let (out, err) = eval(&flags);
+        let out = out.replace("-0.0", "0.0");
+        let expected = format!(
+            "{{\"loss\": \"mse\", \"dtype\": \"f64\", \"value\": {value}, \"grad\": {{\"yhat\": {grad}}}}}\n"
+        );
+        assert_eq!((out, err), (expected, format!("mse: {by}\n")));
+    }
+    let out = prints(&["eval", "mse", "--data", &data, "--reduction", "none"]);
+    let rows = "mse  (one number for each element)  (2 x 2)\n             0     4.000000\n";
+    assert!(out.starts_with(rows), "{out}");
+    let npz = place("rows/out.npz");
+    let arguments = [
+        "eval",
+        "mse",
+        "--data",
+        &data,
+        "--reduction",
+        "none",
+        "--out",
+        &npz,
+    ];
+    prints(&arguments);
+    let written = losscc::data::read("out", losscc::data::Format::Npz, &fs::read(&npz).unwrap());
+    let (name, value) = written.unwrap().pop().unwrap();
+    assert_eq!((name.as_str(), value.shape), ("value", vec![2, 2]));
+    let (code, _, err) = said(&["eval", "rmse", "--data", &data, "--weighted"], "");
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("`rmse` has no row term, so it takes no `--weighted`"),
+        "{err}"
+    );
+}
+
+#[test]
 fn data_of_every_format() {
     let csv = file("formats/d.csv", "yhat, y, other\n1, 1, 7\n2, 4, 8\n");
     let bom = file("formats/bom.csv", "\u{feff}yhat,y\n1,1\n2,4\n");
@@ -168,7 +239,7 @@ fn hyperparameters_and_a_table() {
     let out = prints(&["eval", "huber", "--data", &two, "--set", "delta=3"]);
     assert_eq!(
         out,
-        "huber = 1\n\nd huber / d yhat  (2)\n             0    -1.000000\n"
+        "huber = 1  (mean over all elements)\n\nd huber / d yhat  (2)\n             0    -1.000000\n"
     );
 }
 
@@ -243,6 +314,7 @@ fn the_report() {
         "loss huber(yhat | y; delta = 1 in (0, inf)) =",
         "gradient yhat = ",
         "\nstages  (f64, value and gradient)\n",
+        "\nvalue   mean over all elements\n",
         "\ncode    ",
         " from text to callable kernel (median of ",
     ] {
@@ -322,6 +394,29 @@ fn printed_gradients_are_specs() {
         );
         assert_eq!(said(&["compile", "-"], &printed).0, 0);
     }
+}
+
+#[test]
+fn commands_take_other_reductions() {
+    let out = prints(&["compile", "nll", "--weighted"]);
+    let by =
+        "value   mean over N where target != ignore_index, divided by the sum of sample_weight\n";
+    assert!(out.contains(by), "{out}");
+    let out = prints(&["compile", "nll", "--reduction=sum", "--emit=ir"]);
+    assert!(out.contains("sum[N if target != ignore_index]"), "{out}");
+    // A loss is one number: the text without a reduction is that of the sum, whose gradient it is.
+    let out = prints(&["grad", "nll", "--reduction=none"]);
+    assert!(
+        out.contains("sum[N if target != ignore_index](-log_probs[N, target])"),
+        "{out}"
+    );
+    for flags in [&["--reduction=none"][..], &["--weighted"]] {
+        let out = prints(&[&["check", "nll"], flags].concat());
+        assert!(out.contains("agree with finite differences"), "{out}");
+    }
+    let (code, _, err) = said(&["check", "lasso", "mse", "--reduction=sum"], "");
+    assert_eq!(code, 2);
+    assert!(err.contains("`lasso` has no row term"), "{err}");
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn call(kernel: &Kernel, case: &Case) -> Result<Answer, String> {
     let answer = kernel.evaluate(&case.data(), &case.set());
     let answer = answer.map_err(|e| e.to_string())?;
     let gradients = answer.gradients.into_iter().map(|g| (g.name, g.values));
-    Ok((answer.value, gradients.collect()))
+    Ok((answer.value.number().unwrap(), gradients.collect()))
 }
 
 /// What is wrong with the gradients of an answer.

@@ -68,7 +68,7 @@ fn stages() {
 fn code() {
     let options = Options {
         dtype: Dtype::F32,
-        wrt: None,
+        ..Options::default()
     };
     for name in ["huber", "bce_with_logits", "cross_entropy"] {
         let loss = Spec::open(name).and_then(|s| s.derive()).unwrap();

@@ -138,12 +138,10 @@ fn put(array: &mut Array, position: usize, value: f64) {
     }
 }
 
+/// The value; the sum of the rows where they have no reduction, since the gradient is that sum's.
 fn value(plan: &Plan, bound: &Bound, held: &mut Held) -> Result<f64, Diagnostic> {
     let array = plan.run(bound, held)?.remove(0);
-    Ok(array
-        .reals()
-        .and_then(|v| v.first().copied())
-        .unwrap_or(f64::NAN))
+    Ok(array.reals().map_or(f64::NAN, |rows| rows.iter().sum()))
 }
 
 /// The derivative at `x` and an estimate of its error; `None` if the two sides differ (a kink) or a value is not

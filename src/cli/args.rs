@@ -59,6 +59,8 @@ pub struct Compile {
     #[arg(long, value_name = "TRIPLE", requires = "emit")]
     pub target: Option<String>,
     #[command(flatten)]
+    pub rows: Rows,
+    #[command(flatten)]
     pub common: Common,
 }
 
@@ -103,6 +105,35 @@ pub struct Common {
     pub wrt: Option<Vec<String>>,
 }
 
+/// Another value of the same loss.
+#[derive(Debug, Args)]
+pub struct Rows {
+    /// What becomes of the rows, instead of the reduction in the spec
+    #[arg(long, value_enum)]
+    pub reduction: Option<Reduction>,
+    /// Weigh the rows by one more input, `sample_weight`; a mean is divided by the sum of the weights
+    #[arg(long)]
+    pub weighted: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Reduction {
+    /// The value of each row, 0 for rows that the loss leaves out; the gradient is that of their sum
+    None,
+    Sum,
+    Mean,
+}
+
+impl From<Reduction> for crate::rows::Reduction {
+    fn from(reduction: Reduction) -> Self {
+        match reduction {
+            Reduction::None => crate::rows::Reduction::None,
+            Reduction::Sum => crate::rows::Reduction::Sum,
+            Reduction::Mean => crate::rows::Reduction::Mean,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Dtype {
     F32,
@@ -129,6 +160,8 @@ pub struct Eval {
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     #[command(flatten)]
+    pub rows: Rows,
+    #[command(flatten)]
     pub common: Common,
     /// Also second derivatives: `diag` is d²L/dx² for each element x of each input
     #[arg(long, value_enum)]
@@ -136,7 +169,7 @@ pub struct Eval {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
-    /// Write the gradients to this .npz file
+    /// Write the gradients (and the rows of `--reduction none`, as `value`) to this .npz file
     #[arg(long, value_name = "FILE.npz")]
     pub out: Option<String>,
 }
@@ -150,6 +183,8 @@ pub enum Hessian {
 pub struct Grad {
     /// A path, `-` for standard input, or the name of a shipped loss
     pub spec: String,
+    #[command(flatten)]
+    pub rows: Rows,
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +195,8 @@ pub struct Check {
     /// Show which rewrites made a formula stable
     #[arg(long)]
     pub explain: bool,
+    #[command(flatten)]
+    pub rows: Rows,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! `losscc check`.
 
 use super::args::Check;
-use super::{Failure, Outcome, Output, open, specs};
+use super::{Failure, Outcome, Output, derive, open, specs};
 use crate::check;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::error::Error;
@@ -13,7 +13,7 @@ pub(crate) fn run(args: &Check, out: &mut Output) -> Outcome {
     let specs = specs(&args.specs)?;
     let (mut failed, mut code) = (0, 0);
     for name in &specs {
-        match one(name, args.explain, out) {
+        match one(name, args, out) {
             Ok(line) => out.print(&format!("{line}\n")),
             Err(Failure::Code(c)) => {
                 failed += 1;
@@ -53,13 +53,13 @@ fn library(name: &str) -> Result<Option<String>, Failure> {
     Ok(Some(format!("{count} function{plural}")))
 }
 
-fn one(name: &str, explain: bool, out: &mut Output) -> Result<String, Failure> {
+fn one(name: &str, args: &Check, out: &mut Output) -> Result<String, Failure> {
     if let Some(functions) = library(name)? {
         return Ok(format!("{name}: ok; a library of {functions}"));
     }
     let spec = open(name, out)?;
-    let loss = spec.derive()?;
-    if explain {
+    let loss = derive(&spec, &args.rows)?;
+    if args.explain {
         for rewrite in loss.rewrites() {
             let formula = rewrite.span.map_or("", |s| spec.sources().text(s));
             let formula = formula.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,7 +1,7 @@
 //! `losscc compile` and `losscc grad`.
 
 use super::args::{Compile, Emit, Grad};
-use super::{Outcome, Output, open, usage};
+use super::{Outcome, Output, derive, open, usage};
 use crate::diagnostic::Diagnostic;
 use crate::loss::{Loss, Options};
 use crate::spec::Spec;
@@ -13,6 +13,7 @@ pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
     let options = Options {
         dtype: args.common.dtype.into(),
         wrt: args.common.wrt.clone(),
+        ..Options::default()
     };
     if args.emit.is_empty() {
         return report(args, &options, out);
@@ -23,15 +24,18 @@ pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
     wanted.dedup();
     // The tree and the definitions are there even if what follows them fails.
     let mut loss = None;
+    let edited = args.rows.reduction.is_some() || args.rows.weighted;
     for emit in wanted {
-        if emit > Emit::Ir && loss.is_none() {
-            let derived = spec.derive()?;
+        let last = if edited { Emit::Ast } else { Emit::Ir };
+        if emit > last && loss.is_none() {
+            let derived = derive(&spec, &args.rows)?;
             warn_if_flat(&derived, out);
             loss = Some(derived);
         }
         let text = match (emit, &loss) {
             (Emit::Ast, _) => sexpr::file(spec.ast()),
-            (Emit::Ir, _) => ir::print::dump(spec.program()),
+            (Emit::Ir, Some(loss)) => ir::print::dump(&loss.written()),
+            (Emit::Ir, None) => ir::print::dump(spec.program()),
             (Emit::Grad, Some(loss)) => loss.gradient_text(),
             (Emit::Loops, Some(loss)) => loss.loops_text(&options)?,
             (Emit::Clif, Some(loss)) => loss.code_text(&options, args.target.as_deref())?.clif,
@@ -54,7 +58,8 @@ pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
 
 /// The symbolic gradient, in the language of the spec.
 pub(crate) fn grad(args: &Grad, out: &mut Output) -> Outcome {
-    let loss = open(&args.spec, out)?.derive()?;
+    let spec = open(&args.spec, out)?;
+    let loss = derive(&spec, &args.rows)?;
     warn_if_flat(&loss, out);
     out.print(&format!("{}\n", loss.gradient_text().trim_end()));
     Ok(())
@@ -72,7 +77,7 @@ fn warn_if_flat(loss: &Loss, out: &mut Output) {
 
 fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
     let spec = open(&args.spec, out)?;
-    let loss = spec.derive()?;
+    let loss = derive(&spec, &args.rows)?;
     warn_if_flat(&loss, out);
     let kernel = loss.compile(options)?;
     let mut text = format!("{}\n", loss.gradient_text().trim_end());
@@ -84,13 +89,17 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
     for line in loss.loops_text(options)?.lines() {
         let _ = writeln!(text, "  {line}");
     }
+    text.push('\n');
+    if let Some(reduction) = loss.reduction() {
+        let _ = writeln!(text, "value   {reduction}");
+    }
     let _ = writeln!(
         text,
-        "\ncode    {} bytes for {}",
+        "code    {} bytes for {}",
         kernel.code_size(),
         kernel.target()
     );
-    let time = warm(&spec, options)?;
+    let time = warm(&spec, args, options)?;
     let _ = writeln!(
         text,
         "time    {:.2} ms from text to callable kernel (median of {RUNS}, warm)",
@@ -104,12 +113,12 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
 const RUNS: usize = 5;
 
 /// The median time of the whole way from text to a callable kernel, once everything was used before.
-fn warm(spec: &Spec, options: &Options) -> Result<Duration, crate::error::Error> {
+fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Duration, crate::error::Error> {
     let mut times = vec![];
     for _ in 0..RUNS {
         let start = Instant::now();
         let again = spec.again()?;
-        let kernel = again.derive()?.compile(options)?;
+        let kernel = derive(&again, &args.rows)?.compile(options)?;
         times.push(start.elapsed());
         drop(kernel);
     }

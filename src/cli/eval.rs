@@ -1,7 +1,7 @@
 //! `losscc eval`: value and gradient at data.
 
 use super::args::{Eval, Hessian};
-use super::{Failure, Outcome, Output, open, usage};
+use super::{Failure, Outcome, Output, derive, open, usage};
 use crate::array::Array;
 use crate::data::{self, Format, Named};
 use crate::diagnostic::Diagnostic;
@@ -13,11 +13,12 @@ use std::fmt::Write;
 pub(crate) fn run(args: &Eval, out: &mut Output) -> Outcome {
     let set = settings(&args.set)?;
     let spec = open(&args.spec, out)?;
-    let loss = spec.derive()?;
+    let loss = derive(&spec, &args.rows)?;
     let arrays = load(&args.data, &loss)?;
     let options = Options {
         dtype: args.common.dtype.into(),
         wrt: args.common.wrt.clone(),
+        ..Options::default()
     };
     let result = evaluate(&loss, &options, &arrays, &set)?;
     for warning in &result.warnings {
@@ -31,12 +32,20 @@ pub(crate) fn run(args: &Eval, out: &mut Output) -> Outcome {
         save(file, &result)?;
     }
     let text = if args.json {
+        // The denominator in use, where it is not the spec's.
+        if let (true, Some(reduction)) = (edited(args), loss.reduction()) {
+            out.say(&format!("{}: {reduction}", loss.name()));
+        }
         format!("{}\n", json(&loss, &options, &result, hessian.as_ref()))
     } else {
         table(&loss, &result, hessian.as_ref())
     };
     out.print(&text);
     Ok(())
+}
+
+fn edited(args: &Eval) -> bool {
+    args.rows.reduction.is_some() || args.rows.weighted
 }
 
 fn evaluate(
@@ -135,11 +144,18 @@ fn one_axis(loss: &Loss, name: &str, file: &str) -> Outcome {
 }
 
 fn save(file: &str, result: &Evaluated) -> Outcome {
-    let arrays: Vec<(&str, &[usize], &[f64])> = result
+    let mut arrays: Vec<(&str, &[usize], &[f64])> = result
         .gradients
         .iter()
         .map(|g| (g.name.as_str(), g.shape.as_slice(), g.values.as_slice()))
         .collect();
+    if !result.value.shape.is_empty() {
+        if arrays.iter().any(|(name, ..)| *name == "value") {
+            let title = format!("`{file}` cannot hold the rows beside the gradient of `value`");
+            return Err(usage(title));
+        }
+        arrays.push(("value", &result.value.shape, reals(&result.value)));
+    }
     let written = std::fs::File::create(file)
         .and_then(|f| data::write_npz(std::io::BufWriter::new(f), &arrays));
     written.map_err(|e| usage(format!("cannot write `{file}`: {e}")))
@@ -147,7 +163,8 @@ fn save(file: &str, result: &Evaluated) -> Outcome {
 
 fn json(loss: &Loss, options: &Options, result: &Evaluated, hessian: Option<&Evaluated>) -> String {
     let (name, dtype) = (Value::from(loss.name()), options.dtype.name());
-    let value = data::number(result.value);
+    let mut value = String::new();
+    nested(&result.value.shape, reals(&result.value), &mut value);
     let grad = members(result);
     let mut text =
         format!("{{\"loss\": {name}, \"dtype\": \"{dtype}\", \"value\": {value}, \"grad\": {grad}");
@@ -189,13 +206,27 @@ fn nested(shape: &[usize], values: &[f64], text: &mut String) {
     text.push(']');
 }
 
+fn reals(array: &Array) -> &[f64] {
+    array.reals().unwrap_or(&[])
+}
+
 /// How many elements of a line, and how many lines of an array, are shown to a person.
 const SHOWN: usize = 6;
 const LINES: usize = 4;
 
 fn table(loss: &Loss, result: &Evaluated, hessian: Option<&Evaluated>) -> String {
     let name = loss.name();
-    let mut text = format!("{name} = {}\n", result.value);
+    let (shape, value) = (&result.value.shape, reals(&result.value));
+    let by = loss.reduction().map(|r| format!("  ({r})"));
+    let by = by.unwrap_or_default();
+    let mut text = match (shape.is_empty(), value) {
+        (true, &[value]) => format!("{name} = {value}{by}\n"),
+        _ => {
+            let mut text = String::new();
+            array(&format!("{name}{by}"), shape, value, &mut text);
+            text.trim_start().to_string()
+        }
+    };
     for g in &result.gradients {
         let of = format!("d {name} / d {}", g.name);
         array(&of, &g.shape, &g.values, &mut text);

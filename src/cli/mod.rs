@@ -11,6 +11,7 @@ mod output;
 mod test;
 
 use crate::error::Error;
+use crate::loss::Loss;
 use crate::spec::Spec;
 use args::{Cli, Command};
 use clap::Parser;
@@ -72,6 +73,15 @@ fn open(spec: &str, out: &mut Output) -> Result<Spec, Failure> {
         out.diagnostic(warning, spec.sources());
     }
     Ok(spec)
+}
+
+/// Derives a loss, with the reduction that the command asks for.
+fn derive(spec: &Spec, rows: &args::Rows) -> Result<Loss, Error> {
+    let loss = spec.derive()?;
+    if rows.reduction.is_none() && !rows.weighted {
+        return Ok(loss);
+    }
+    loss.reduced(rows.reduction.map(Into::into), rows.weighted)
 }
 
 /// An error in usage or files.

@@ -22,6 +22,31 @@ pub fn dump(program: &Program) -> String {
     Printer::new(program, false).text()
 }
 
+/// The parts of a reduction as they would be printed.
+pub struct ReductionText {
+    /// `N, C`.
+    pub axes: String,
+    pub guard: Option<String>,
+    pub body: Option<String>,
+}
+
+/// The text of `[axes if guard](body)`, as far as it is given, for words about it.
+pub fn reduction(
+    program: &Program,
+    axes: &[AxisId],
+    guard: Option<ExprId>,
+    body: Option<ExprId>,
+) -> ReductionText {
+    let mut printer = Printer::new(program, false);
+    let mut names = vec![];
+    printer.name_axes(axes, &mut names);
+    ReductionText {
+        axes: names.join(", "),
+        guard: guard.map(|g| printer.expr(g, &names).flat),
+        body: body.map(|b| printer.expr(b, &names).flat),
+    }
+}
+
 /// Words that cannot be names.
 const KEYWORDS: [&str; 19] = [
     "use", "axis", "def", "loss", "gradient", "where", "example", "if", "then", "else", "and",
@@ -251,6 +276,10 @@ impl<'a> Printer<'a> {
 
     fn text(mut self) -> String {
         let program = self.program;
+        if !self.names.contains_key(&program.value) {
+            // The rows of a loss without a reduction.
+            self.name_axes(&program.get(program.value).head, &mut vec![]);
+        }
         let mut out = format!("loss {}{} =\n  ", program.name, self.signature());
         let value = self.output(program.value);
         value.write(&mut out, 2, 4);

@@ -316,6 +316,94 @@ impl Code {
         })
     }
 
+    /// The place of the value: a cell, or the caller's memory where it has one number for each row.
+    pub(super) fn bind_value(
+        &self,
+        given: &[Input],
+        rows: Option<DataMut>,
+        work: &mut Workspace,
+    ) -> Result<()> {
+        let loops = &self.loops;
+        let Some(&id) = loops.outputs.first() else {
+            return Ok(());
+        };
+        let buffer = &loops.buffers[id.0 as usize];
+        let address = match (buffer.dims.is_empty(), rows) {
+            (true, None) => &raw mut work.cells[self.layout.cells()] as usize,
+            (false, Some(mut rows)) => self.place(buffer, "rows", &mut rows, given, work)?,
+            (true, Some(_)) => {
+                return Err(Diagnostic::data(format!(
+                    "the value of `{}` is one number, there are no rows",
+                    loops.name
+                ))
+                .help("compile it with `reduction: Some(Reduction::None)`"));
+            }
+            (false, None) => {
+                return Err(Diagnostic::data(format!(
+                    "the value of `{}` has one number for each row",
+                    loops.name
+                ))
+                .help("ask for it with `rows` or `rows_and_grad`"));
+            }
+        };
+        work.cells[self.layout.buffer(id)] = address as u64;
+        Ok(())
+    }
+
+    /// The shape of the value, as the inputs have it.
+    pub(super) fn value_shape(&self, given: &[Input], work: &Workspace) -> Vec<usize> {
+        let loops = &self.loops;
+        let Some(id) = loops.outputs.first() else {
+            return vec![];
+        };
+        let buffer = &loops.buffers[id.0 as usize];
+        if is_flat(loops, buffer) {
+            let mut flat = inputs(loops)
+                .enumerate()
+                .filter(|(_, (_, b))| is_flat(loops, b));
+            let first = flat.find_map(|(position, (_, b))| find(given, position, &b.name));
+            return first.map_or(vec![], |i| i.shape.to_vec());
+        }
+        let extents = buffer.dims.iter();
+        extents
+            .map(|d| work.cells[self.layout.extent(d.extent)] as usize)
+            .collect()
+    }
+
+    /// The address of an output's place, which must be of the right type and size and apart from the inputs.
+    fn place(
+        &self,
+        buffer: &Buffer,
+        name: &str,
+        data: &mut DataMut,
+        given: &[Input],
+        work: &Workspace,
+    ) -> Result<usize> {
+        let mut count = 1u64;
+        for d in &buffer.dims {
+            count = count.saturating_mul(work.cells[self.layout.extent(d.extent)]);
+        }
+        if data.dtype() != self.dtype || data.len() as u64 != count {
+            return Err(Diagnostic::data(format!(
+                "the place for `{name}` has {} elements of {}, but {count} of {} are needed",
+                data.len(),
+                data.dtype().name(),
+                self.dtype.name()
+            )));
+        }
+        let (start, bytes) = (data.address(), data.len() * self.dtype.size());
+        if let Some(i) = given.iter().find(|i| {
+            let (a, n) = (i.data.address(), i.data.bytes());
+            n > 0 && bytes > 0 && start < a + n && a < start + bytes
+        }) {
+            return Err(Diagnostic::data(format!(
+                "the place for `{name}` overlaps the input `{}`",
+                i.name
+            )));
+        }
+        Ok(start)
+    }
+
     /// The gradients' places: all the loops make, of the right type and size, apart from the inputs.
     pub(super) fn bind_gradients(
         &self,
@@ -324,15 +412,9 @@ impl Code {
         work: &mut Workspace,
     ) -> Result<()> {
         let loops = &self.loops;
-        let value_cell = self.layout.cells();
         let mut found = 0;
-        for (k, &id) in loops.outputs.iter().enumerate() {
+        for &id in loops.outputs.iter().skip(1) {
             let buffer = &loops.buffers[id.0 as usize];
-            if k == 0 && buffer.dims.is_empty() {
-                work.cells[self.layout.buffer(id)] =
-                    &raw mut work.cells[value_cell] as usize as u64;
-                continue;
-            }
             let Some(g) = gradients
                 .iter_mut()
                 .find(|g| fits_name(&buffer.name, g.name))
@@ -343,36 +425,15 @@ impl Code {
                 )));
             };
             found += 1;
-            let mut count = 1u64;
-            for d in &buffer.dims {
-                count = count.saturating_mul(work.cells[self.layout.extent(d.extent)]);
-            }
-            if g.data.dtype() != self.dtype || g.data.len() as u64 != count {
-                return Err(Diagnostic::data(format!(
-                    "the place for `{}` has {} elements of {}, but {count} of {} are needed",
-                    g.name,
-                    g.data.len(),
-                    g.data.dtype().name(),
-                    self.dtype.name()
-                )));
-            }
-            let (start, bytes) = (g.data.address(), g.data.len() * self.dtype.size());
-            if let Some(i) = given.iter().find(|i| {
-                let (a, n) = (i.data.address(), i.data.bytes());
-                n > 0 && bytes > 0 && start < a + n && a < start + bytes
-            }) {
-                return Err(Diagnostic::data(format!(
-                    "the place for `{}` overlaps the input `{}`",
-                    g.name, i.name
-                )));
-            }
-            work.cells[self.layout.buffer(id)] = start as u64;
+            let address = self.place(buffer, g.name, &mut g.data, given, work)?;
+            work.cells[self.layout.buffer(id)] = address as u64;
         }
         if found != gradients.len() {
             let strange = gradients.iter().find(|g| {
                 !loops
                     .outputs
                     .iter()
+                    .skip(1)
                     .any(|o| fits_name(&loops.buffers[o.0 as usize].name, g.name))
             });
             let name = strange.map_or("", |g| g.name);

@@ -226,17 +226,70 @@ impl Kernel {
         inputs: &[Input],
         params: &[(&str, f64)],
     ) -> Result<f64, Diagnostic> {
-        let Some(make_loops) = &self.value_loops else {
-            return self.value_of_full(work, inputs, params);
-        };
+        match self.value_code() {
+            Some(code) => call(code, work, inputs, params, None, &mut []),
+            None => self.call_full(work, inputs, params, None),
+        }
+    }
+
+    /// The code of the value alone, compiled when it is first asked for.
+    fn value_code(&self) -> Option<&Code> {
+        let make_loops = self.value_loops.as_ref()?;
         let make = || {
             let loops = make_loops().map_err(|d| Refusal::Bug(d.title))?;
             crate::compile::with_stack(|| Code::new(loops, self.full.dtype))
         };
-        match self.value.get_or_init(make) {
-            Ok(code) => call(code, work, inputs, params, &mut []),
-            Err(_) => self.value_of_full(work, inputs, params),
-        }
+        self.value.get_or_init(make).as_ref().ok()
+    }
+
+    /// The value of a loss without a reduction: one number for each row, into the caller's memory.
+    ///
+    /// # Errors
+    /// As [`Kernel::value`]; also for a loss whose value is one number, or where the place does not fit.
+    pub fn rows(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        rows: DataMut,
+    ) -> Result<(), Diagnostic> {
+        with_workspace(|work| {
+            let place = Some(rows);
+            match self.value_code() {
+                Some(code) => call(code, work, inputs, params, place, &mut []),
+                None => self.call_full(work, inputs, params, place),
+            }
+        })
+        .map(|_| ())
+    }
+
+    /// The rows, and the gradients of their sum.
+    ///
+    /// # Errors
+    /// As [`Kernel::rows`] and [`Kernel::value_and_grad`].
+    pub fn rows_and_grad(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        rows: DataMut,
+        gradients: &mut [Gradient],
+    ) -> Result<(), Diagnostic> {
+        with_workspace(|work| call(&self.full, work, inputs, params, Some(rows), gradients))
+            .map(|_| ())
+    }
+
+    /// The shape of the value: none for a number, that of the rows for a loss without a reduction.
+    ///
+    /// # Errors
+    /// Inputs or hyperparameters that do not fit.
+    pub fn value_shape(
+        &self,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+    ) -> Result<Vec<usize>, Diagnostic> {
+        with_workspace(|work| {
+            self.full.bind(inputs, params, work)?;
+            Ok(self.full.value_shape(inputs, work))
+        })
     }
 
     /// [`Kernel::value_and_grad`] with a workspace of the caller's.
@@ -250,18 +303,20 @@ impl Kernel {
         params: &[(&str, f64)],
         gradients: &mut [Gradient],
     ) -> Result<f64, Diagnostic> {
-        call(&self.full, work, inputs, params, gradients)
+        call(&self.full, work, inputs, params, None, gradients)
     }
 
     /// Without loops for the value alone the gradients are computed, too, and forgotten.
-    fn value_of_full(
+    fn call_full(
         &self,
         work: &mut Workspace,
         inputs: &[Input],
         params: &[(&str, f64)],
+        rows: Option<DataMut>,
     ) -> Result<f64, Diagnostic> {
         self.full.bind(inputs, params, work)?;
         self.full.bind_unwanted(work)?;
+        self.full.bind_value(inputs, rows, work)?;
         self.full.place_buffers(work)?;
         self.full.run(work)?;
         Ok(self.full.value(work))
@@ -289,9 +344,11 @@ fn call(
     work: &mut Workspace,
     inputs: &[Input],
     params: &[(&str, f64)],
+    rows: Option<DataMut>,
     gradients: &mut [Gradient],
 ) -> Result<f64, Diagnostic> {
     code.bind(inputs, params, work)?;
+    code.bind_value(inputs, rows, work)?;
     code.bind_gradients(inputs, gradients, work)?;
     code.place_buffers(work)?;
     code.run(work)?;
