@@ -1,4 +1,4 @@
-"""Writes tests/reference/<loss>.json: values and gradients that losscc is compared with.
+"""Writes tests/reference/<loss>.json and tests/inner/<loss>.json: values and gradients that losscc is compared with.
 
     pip install -r scripts/requirements.txt
     python scripts/reference.py [loss ...]
@@ -16,23 +16,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from peers import classification, generative, ranking, regression, segmentation, structured  # noqa: E402, F401
+from peers import classification, generative, inner, ranking, regression, segmentation, structured  # noqa: E402, F401
 from peers.case import LOSSES  # noqa: E402
 
-OUTPUT = ROOT / "tests" / "reference"
+# Where the specs are, and where their references go.
+FOLDERS = {"specs": "tests/reference", "tests/inner": "tests/inner"}
 LARGEST_FILE = 60_000
 
 
 def main(names):
-    shipped = {path.stem for path in (ROOT / "specs").glob("*.loss")}
-    if shipped != set(LOSSES):
-        sys.exit(f"specs and references differ: {sorted(shipped ^ set(LOSSES))}")
-    OUTPUT.mkdir(parents=True, exist_ok=True)
+    folders = {path.stem: ROOT / to for of, to in FOLDERS.items() for path in (ROOT / of).glob("*.loss")}
+    if set(folders) != set(LOSSES):
+        sys.exit(f"specs and references differ: {sorted(set(folders) ^ set(LOSSES))}")
     for name in names or sorted(LOSSES):
         text = LOSSES[name].to_json()
         if len(text) > LARGEST_FILE:
             sys.exit(f"{name}: {len(text)} bytes, more than {LARGEST_FILE}")
-        (OUTPUT / f"{name}.json").write_text(text)
+        folders[name].mkdir(parents=True, exist_ok=True)
+        (folders[name] / f"{name}.json").write_text(text)
 
 
 if __name__ == "__main__":

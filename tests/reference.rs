@@ -1,6 +1,7 @@
-//! Every spec against the values and gradients of the libraries that have the same loss.
+//! Every spec against the values and gradients of the libraries that have the same loss, and losses with gradients inside
+//! (`tests/inner`) against automatic differentiation.
 //!
-//! `tests/reference/<loss>.json` holds the cases, `scripts/reference.py` made them. A value is right to the
+//! `tests/reference/<loss>.json` and `tests/inner/<loss>.json` hold the cases, `scripts/reference.py` made them. A value is right to the
 //! tolerance times max(1, |value|), a gradient to the tolerance times its largest entry.
 
 use losscc::array::Array;
@@ -54,7 +55,12 @@ fn stems(directory: &Path, extension: &str) -> Vec<String> {
 }
 
 fn cases(loss: &str) -> Vec<Case> {
-    let path = directory("tests/reference").join(format!("{loss}.json"));
+    let folder = if is_inner(loss) {
+        "tests/inner"
+    } else {
+        "tests/reference"
+    };
+    let path = directory(folder).join(format!("{loss}.json"));
     let file: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert_eq!(file["loss"], loss);
     let cases = file["cases"].as_array().unwrap();
@@ -137,7 +143,7 @@ impl Tolerance {
 fn every_spec_has_reference_values() {
     let specs = stems(&directory("specs"), "loss");
     assert_eq!(specs, stems(&directory("tests/reference"), "json"));
-    for loss in specs {
+    for loss in losses() {
         let cases = cases(&loss);
         assert!(cases.len() >= 3, "{loss} has {} cases", cases.len());
         assert!(
@@ -148,11 +154,23 @@ fn every_spec_has_reference_values() {
 }
 
 fn losses() -> Vec<String> {
-    stems(&directory("specs"), "loss")
+    let mut all = stems(&directory("specs"), "loss");
+    all.extend(stems(&directory("tests/inner"), "loss"));
+    all
+}
+
+fn is_inner(loss: &str) -> bool {
+    directory("tests/inner")
+        .join(format!("{loss}.loss"))
+        .exists()
 }
 
 fn derived(loss: &str) -> Result<Loss, Error> {
-    Spec::open(loss)?.derive()
+    let path = directory("tests/inner").join(format!("{loss}.loss"));
+    match is_inner(loss) {
+        true => Spec::open(path.to_str().unwrap())?.derive(),
+        false => Spec::open(loss)?.derive(),
+    }
 }
 
 /// A value and the gradients by input.

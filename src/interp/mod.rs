@@ -40,7 +40,8 @@ pub fn evaluate(
 pub struct Plan<'a> {
     program: &'a Program,
     wanted: Vec<TensorId>,
-    groups: Vec<Vec<TensorId>>,
+    /// Definitions that need each other, and whether they do.
+    groups: Vec<(Vec<TensorId>, bool)>,
 }
 
 /// What becomes of `stop_gradient(e)`.
@@ -73,7 +74,13 @@ impl<'a> Plan<'a> {
         Plan {
             program,
             wanted: wanted.to_vec(),
-            groups: groups(program, wanted),
+            groups: groups(program, wanted)
+                .into_iter()
+                .map(|g| {
+                    let recursive = g.len() > 1 || program.reads(g[0]).contains(&g[0]);
+                    (g, recursive)
+                })
+                .collect(),
         }
     }
 
@@ -83,8 +90,8 @@ impl<'a> Plan<'a> {
     /// As [`evaluate`].
     pub fn run(&self, bound: &Bound, held: &mut Held) -> Result<Vec<Array>, Diagnostic> {
         let mut machine = Machine::new(self.program, bound, held);
-        for group in &self.groups {
-            machine.compute_group(group)?;
+        for (group, recursive) in &self.groups {
+            machine.compute_group(group, *recursive)?;
         }
         self.wanted.iter().map(|&t| Ok(machine.array(t))).collect()
     }
@@ -121,6 +128,8 @@ struct Machine<'a> {
     /// The last value of each node, and when it was computed (0: never).
     memo: Vec<(Scalar, u64)>,
     clock: u64,
+    /// The operators of [`Machine::chain`] that wait for their left operand.
+    spine: Vec<(ExprId, Op, ExprId)>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -145,6 +154,7 @@ impl<'a> Machine<'a> {
             axes: vec![(0, 0); program.axes.len()],
             memo: vec![(Scalar::Int(0), 0); program.node_count()],
             clock: 1,
+            spine: vec![],
         }
     }
 
@@ -169,9 +179,8 @@ impl<'a> Machine<'a> {
         Array { shape, data }
     }
 
-    fn compute_group(&mut self, group: &[TensorId]) -> Result<(), Diagnostic> {
+    fn compute_group(&mut self, group: &[TensorId], recursive: bool) -> Result<(), Diagnostic> {
         let program = self.program;
-        let recursive = group.len() > 1 || program.reads(group[0]).contains(&group[0]);
         for &t in group {
             if let TensorKind::Definition(body) = &program.get(t).kind {
                 let count = self.count(t)?;
@@ -335,15 +344,15 @@ impl<'a> Machine<'a> {
 
     // ---- expressions
 
-    fn eval(&mut self, id: ExprId) -> Result<Scalar, Diagnostic> {
+    /// The value of an expression if none of its axes has moved since it was computed.
+    fn remembered(&self, id: ExprId) -> Option<Scalar> {
         let (value, time) = self.memo[id.index()];
-        if time > 0
-            && self
-                .program
-                .free(id)
-                .iter()
-                .all(|a| self.axes[a.index()].1 <= time)
-        {
+        let free = self.program.free(id).iter();
+        (time > 0 && free.into_iter().all(|a| self.axes[a.index()].1 <= time)).then_some(value)
+    }
+
+    fn eval(&mut self, id: ExprId) -> Result<Scalar, Diagnostic> {
+        if let Some(value) = self.remembered(id) {
             return Ok(value);
         }
         let value = stacker::maybe_grow(RED_ZONE, STACK, || self.compute(id))?;
@@ -378,12 +387,13 @@ impl<'a> Machine<'a> {
                 self.eval(operands[0])?.bool() || self.eval(operands[1])?.bool(),
             )),
             Node::Op(Op::StopGradient, operands) => self.stopped(id, operands[0]),
+            Node::Op(_, operands) if operands.len() == 2 => self.chain(id),
             Node::Op(op, operands) => {
                 let values = operands
                     .iter()
                     .map(|&o| self.eval(o))
                     .collect::<Result<Vec<_>, _>>()?;
-                scalar::apply(*op, &values).ok_or_else(|| self.error(id, "an int is divided by 0"))
+                self.apply(id, *op, &values)
             }
             Node::Read {
                 tensor,
@@ -397,6 +407,35 @@ impl<'a> Machine<'a> {
                 body,
             } => self.reduce(id, *op, axes, *guard, *body),
         }
+    }
+
+    fn apply(&self, id: ExprId, op: Op, values: &[Scalar]) -> Result<Scalar, Diagnostic> {
+        scalar::apply(op, values).ok_or_else(|| self.error(id, "an int is divided by 0"))
+    }
+
+    /// An operator of two operands. A sum of very many terms leans to the left: its spine is walked, so that the depth
+    /// of the recursion is not the number of terms.
+    fn chain(&mut self, id: ExprId) -> Result<Scalar, Diagnostic> {
+        let program = self.program;
+        let start = self.spine.len();
+        let mut left = id;
+        while let Node::Op(op, operands) = program.node(left)
+            && let [a, b] = operands[..]
+            && !matches!(op, Op::And | Op::Or)
+            && (left == id || self.remembered(left).is_none())
+        {
+            self.spine.push((left, *op, b));
+            left = a;
+        }
+        let mut value = self.eval(left)?;
+        for k in (start..self.spine.len()).rev() {
+            let (id, op, right) = self.spine[k];
+            let right = self.eval(right)?;
+            value = self.apply(id, op, &[value, right])?;
+            self.memo[id.index()] = (value, self.clock);
+        }
+        self.spine.truncate(start);
+        Ok(value)
     }
 
     fn stopped(&mut self, id: ExprId, operand: ExprId) -> Result<Scalar, Diagnostic> {

@@ -123,7 +123,8 @@ fn no_order(
             "this element need not be computed before the one that reads it",
         );
     }
-    if let Some(Body::Grad { .. }) = program.body(reader) {
+    let grad = |t: &TensorId| matches!(program.body(*t), Some(Body::Grad { .. }));
+    if group.iter().any(grad) {
         return out.help(
             "`grad` needs all of what it differentiates, so it cannot be part of a recurrence",
         );

@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// More parts than this are refused.
-const MAX_PARTS: usize = 2000;
+const MAX_PARTS: usize = 200_000;
 
 /// The parts of all outputs of a program, wanted or not.
 pub(super) fn normalize(
