@@ -356,7 +356,7 @@ impl Kernel {
 
     /// The value, and the gradients into the caller's memory: one [`Gradient`] for each input that the kernel was compiled
     /// for, each with as many elements as its input, in the kernel's dtype. After the first call of a size nothing is
-    /// allocated.
+    /// allocated, but for the buffer in which a matrix product packs its factors.
     ///
     /// # Errors
     /// As [`Kernel::value`]; also where a gradient does not fit or overlaps an input. What an erroneous call leaves in the

@@ -127,3 +127,35 @@ fn sorts_allocate_nothing_after_the_first_call() {
         assert_eq!(COUNT.get(), before, "{dtype:?}");
     }
 }
+
+/// The library that multiplies matrices packs the factors in a buffer of its own; nothing else is allocated.
+#[test]
+fn a_matrix_product_allocates_what_it_packs_and_no_more() {
+    let [full, value] = shipped("info_nce");
+    let products = |loops: &losscc::loops::Loops| {
+        let text = losscc::loops::print::print(loops);
+        text.lines()
+            .filter(|l| l.trim().starts_with("gemm"))
+            .count()
+    };
+    assert_eq!((products(&full), products(&value)), (3, 1));
+    let kernel = Kernel::new(full, Some(value), Dtype::F32).unwrap();
+    let (n, d) = (40, 30);
+    let x: Vec<f32> = (0..n * d).map(|k| (k * 7919 % 1009) as f32).collect();
+    let shape = [n, d];
+    let inputs = [
+        Input::new("query", &x, &shape),
+        Input::new("key", &x, &shape),
+    ];
+    let (mut a, mut b) = (x.clone(), x.clone());
+    let mut run = || {
+        let mut out = [Gradient::new("query", &mut a), Gradient::new("key", &mut b)];
+        kernel.value_and_grad(&inputs, &[], &mut out).unwrap() + kernel.value(&inputs, &[]).unwrap()
+    };
+    let first = run();
+    let before = COUNT.get();
+    for _ in 0..10 {
+        assert_eq!(run(), first);
+    }
+    assert!(COUNT.get() - before <= 10 * 4);
+}

@@ -406,15 +406,24 @@ fn no_rows_at_all_is_no_error() {
 /// Kernels give their memory back.
 #[test]
 fn dropped_kernels_leave_nothing() {
+    // Pages of code that belong to no file: other memory grows with the threads of other tests.
     let mapped = || {
-        let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let pages = text.split(' ').next().and_then(|n| n.parse::<usize>().ok());
-        pages.unwrap_or(0)
+        let text = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let pages = text.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            let (from, to) = fields.next()?.split_once('-')?;
+            let code = fields.next()?.contains('x') && fields.nth(3).is_none();
+            let place = |text| usize::from_str_radix(text, 16).ok();
+            code.then_some((place(to)? - place(from)?) / 4096)
+        });
+        pages.sum::<usize>()
     };
     let loops = mse();
     let make = || drop(Kernel::new(loops.clone(), None, Dtype::F32).unwrap());
-    (0..50).for_each(|_| make());
+    let kept = Kernel::new(loops.clone(), None, Dtype::F32).unwrap();
     let before = mapped();
+    assert!(before > 0);
+    drop(kept);
     (0..500).for_each(|_| make());
     let grown = mapped().saturating_sub(before);
     assert!(grown < 250, "{grown} pages for 500 kernels");
@@ -463,5 +472,65 @@ fn text_for_other_machines() {
         "wasm32-unknown-unknown",
     ] {
         assert!(isa::named(bad).is_err());
+    }
+}
+
+/// Sums of a matrix product over a long axis, in f32 against f64: also where they are carried from block to block.
+#[test]
+fn matrix_products_over_long_axes() {
+    let text = "loss l(q: [N, D], k: [M, D] | w: [N, M]) =
+      sum[N, M](w * (sum[D](q * k[M, D]) / size(D))^2)";
+    let [full, value] = spec(text);
+    let text = losscc::loops::print::print(&full);
+    assert_eq!(text.matches("gemm ").count(), 3, "{text}");
+    let k32 = Kernel::new(full.clone(), Some(value.clone()), Dtype::F32).unwrap();
+    let k64 = Kernel::new(full, Some(value), Dtype::F64).unwrap();
+    for (n, m, d) in [
+        (5, 7, 4096),
+        (3, 2, 20_000),
+        (20_000, 3, 4),
+        (1, 1, 1),
+        (0, 3, 5),
+        (3, 4, 0),
+    ] {
+        // Means that are not 0 as well as sums that cancel.
+        for offset in [0.0, 1.5] {
+            let shifted = |x: Vec<f64>| -> Vec<f64> {
+                x.iter().map(|x| f64::from((x + offset) as f32)).collect()
+            };
+            let q = shifted(data(n * d, 1));
+            let k = shifted(data(m * d, 2));
+            let w = shifted(data(n * m, 3));
+            let shapes = [[n, d], [m, d], [n, m]];
+            let (q32, k32_in, w32) = (single(&q), single(&k), single(&w));
+            let wide = [
+                Input::new("q", &q, &shapes[0]),
+                Input::new("k", &k, &shapes[1]),
+                Input::new("w", &w, &shapes[2]),
+            ];
+            let narrow = [
+                Input::new("q", &q32, &shapes[0]),
+                Input::new("k", &k32_in, &shapes[1]),
+                Input::new("w", &w32, &shapes[2]),
+            ];
+            let (mut gq, mut gk) = (vec![0.0f64; n * d], vec![0.0f64; m * d]);
+            let (mut gq32, mut gk32) = (vec![0.0f32; n * d], vec![0.0f32; m * d]);
+            let mut out = [Gradient::new("q", &mut gq), Gradient::new("k", &mut gk)];
+            let want = k64.value_and_grad(&wide, &[], &mut out).unwrap();
+            let mut out = [Gradient::new("q", &mut gq32), Gradient::new("k", &mut gk32)];
+            let got = k32.value_and_grad(&narrow, &[], &mut out).unwrap();
+            assert_eq!(got.to_bits(), k32.value(&narrow, &[]).unwrap().to_bits());
+            assert!(
+                (got - want).abs() <= 1e-5 * want.abs().max(1.0) || d == 0,
+                "{got} {want}"
+            );
+            for (want, got) in [(gq, gq32), (gk, gk32)] {
+                let largest = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+                for (x, &y) in want.iter().zip(&got) {
+                    let error = (x - f64::from(y)).abs();
+                    assert!(error <= 1e-5 * largest, "{n} {m} {d}: {x} {y}");
+                }
+            }
+        }
     }
 }

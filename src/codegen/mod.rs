@@ -11,6 +11,7 @@
 mod access;
 mod elements;
 mod folds;
+mod gemm;
 mod ints;
 pub mod isa;
 mod lanes;
@@ -25,7 +26,7 @@ pub use access::identity;
 
 use crate::ast::Span;
 use crate::diagnostic::{Class, Diagnostic};
-use crate::loops::{Home, Loops, Stage};
+use crate::loops::{Home, Loops};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift_codegen::Context;
 use cranelift_codegen::isa::TargetIsa;
@@ -127,7 +128,6 @@ pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, R
     let mut stages = vec![];
     let mut frontend = FunctionBuilderContext::new();
     for (k, stage) in loops.stages.iter().enumerate() {
-        refuse(stage)?;
         let mut context = Context::new();
         stage::build(
             stage::Unit {
@@ -151,15 +151,6 @@ pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, R
         checks,
         layout,
     })
-}
-
-fn refuse(stage: &Stage) -> Result<(), Refusal> {
-    match stage {
-        Stage::Rows { .. } | Stage::Once(_) => Ok(()),
-        Stage::Gemm(_) => Err(Refusal::NotYet(
-            "a contraction over a shared axis (matrix product)".into(),
-        )),
-    }
 }
 
 /// The functions in Cranelift's language, for `--emit clif`.

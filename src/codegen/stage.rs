@@ -4,9 +4,9 @@ use super::folds::Accumulator;
 use super::lanes::Lanes;
 use super::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, Layout, PLACES};
 use super::math::{self, Logistic, MathContext, Width};
-use super::sort;
 use super::value::Val;
 use super::{Check, CheckKind, Dtype, Refusal};
+use super::{gemm, sort};
 use crate::ast::Span;
 use crate::ir::{Op, Type};
 use crate::loops::{
@@ -88,7 +88,8 @@ impl MathContext for Constants {
 pub(crate) fn symbols() -> &'static [(&'static str, Address)] {
     static SYMBOLS: OnceLock<Vec<(&str, Address)>> = OnceLock::new();
     SYMBOLS.get_or_init(|| {
-        let all = math::symbols().into_iter().chain(sort::symbols());
+        let all = math::symbols().into_iter();
+        let all = all.chain(sort::symbols()).chain(gemm::symbols());
         all.map(|(name, p)| (name, Address(p))).collect()
     })
 }
@@ -169,7 +170,6 @@ pub(super) fn build<'u>(
             (body, Width::F64X2, Some((*axis, begin, end)))
         }
         (Stage::Once(body), _) => (body, Width::F64X2, None),
-        (Stage::Gemm(_), _) => return Err(bug("a matrix product has no code")),
     };
     let mut g = Gen {
         b,
@@ -261,9 +261,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             Stmt::Fill { to, at, with } => self.fill(*to, at, *with),
             Stmt::If { when, then } => self.branch(*when, then),
             Stmt::Sort(sort) => self.sort(sort),
-            Stmt::Gemm(_) => Err(Refusal::NotYet(
-                "a contraction over a shared axis (matrix product)".into(),
-            )),
+            Stmt::Gemm(gemm) => self.gemm(gemm),
         }
     }
 

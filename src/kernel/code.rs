@@ -102,7 +102,7 @@ impl Code {
             let mut totals = vec![];
             match stage {
                 Stage::Rows { body, .. } => made(&code.loops, body, &mut totals),
-                Stage::Once(_) | Stage::Gemm(_) => {}
+                Stage::Once(_) => {}
             }
             code.stages.push(Placed { function, totals });
         }

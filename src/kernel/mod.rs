@@ -2,7 +2,8 @@
 //!
 //! A [`Kernel`] owns its machine code. A call checks everything it is given (names, types, shapes, hyperparameters, the
 //! size and place of outputs) and then runs the stages of the loops: a stage over rows chunk by chunk, the chunks'
-//! totals merged in their order. Scratch memory is a [`Workspace`], the caller's or the thread's.
+//! totals merged in their order. Scratch memory is a [`Workspace`], the caller's or the thread's. (Only the library
+//! that multiplies matrices takes memory of its own for each product, to pack the factors, and frees it.)
 
 mod bind;
 mod code;

@@ -100,7 +100,7 @@ impl Code {
                     single_chunk,
                     ..
                 } => self.rows(*axis, row_inputs, *single_chunk, placed, work)?,
-                Stage::Once(_) | Stage::Gemm(_) => self.chunk(placed, (0, 1), work)?,
+                Stage::Once(_) => self.chunk(placed, (0, 1), work)?,
             }
         }
         Ok(())

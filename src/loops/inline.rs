@@ -12,17 +12,17 @@ use rustc_hash::FxHashMap;
 pub(super) const CHEAP: u32 = 4;
 
 /// Head and body of a map that is substituted.
-type Inlined = FxHashMap<PartId, (Vec<AxisId>, Id)>;
+pub(super) type Inlined = FxHashMap<PartId, (Vec<AxisId>, Id)>;
 
 /// Substitutes cheap maps, each once, producers first.
 pub(super) fn substitute_cheap(parts: &mut Parts) {
     let mut small: Inlined = FxHashMap::default();
-    let sorted = parts.sorted();
+    let operands = parts.operands();
     for id in parts.topological() {
         let mut part = parts.part(id).clone();
         part.rewrite(|root| rewrite(parts, root, &small, true));
         let cheap = part.is_map() && parts.pool.weight(part.body) <= CHEAP;
-        if cheap && part.output.is_none() && !sorted.contains(&id) {
+        if cheap && part.output.is_none() && !operands.contains(&id) {
             small.insert(id, (part.head, part.body));
             parts.parts[id.index()] = None;
         } else {
@@ -47,7 +47,7 @@ pub(super) fn substitute(parts: &mut Parts, these: &[PartId]) {
     }
 }
 
-fn rewrite(parts: &mut Parts, root: Id, inlined: &Inlined, softmax: bool) -> Id {
+pub(super) fn rewrite(parts: &mut Parts, root: Id, inlined: &Inlined, softmax: bool) -> Id {
     let Parts {
         pool,
         parts,

@@ -126,7 +126,6 @@ impl Machine<'_> {
                 self.rows = None;
                 self.block(body)
             }
-            Stage::Gemm(_) => Err("gemm".into()),
             Stage::Rows {
                 axis,
                 single_chunk,
@@ -270,7 +269,7 @@ impl Machine<'_> {
                 }
             }
             Stmt::Sort(sort) => self.sort(sort)?,
-            Stmt::Gemm(_) => return Err("gemm is not interpreted".into()),
+            Stmt::Gemm(gemm) => self.gemm(gemm)?,
         }
         Ok(())
     }
@@ -362,6 +361,59 @@ impl Machine<'_> {
             *cell = Some(Scalar::Int(o as i64));
         }
         Ok(())
+    }
+
+    fn gemm(&mut self, gemm: &Gemm) -> Result<(), String> {
+        let size = |m: &Matrix, dim| -> usize {
+            let dims = &self.loops.buffers[m.buffer.0 as usize].dims;
+            let all = m.dims.iter().zip(dims).filter(|(d, _)| **d == dim);
+            all.map(|(_, d)| self.extents[d.extent.0 as usize])
+                .product()
+        };
+        let rows = size(&gemm.c, MatrixDim::Rows);
+        let columns = size(&gemm.c, MatrixDim::Columns);
+        let inner = size(&gemm.a, MatrixDim::Inner);
+        for i in 0..rows {
+            for j in 0..columns {
+                let mut sum = 0.0;
+                for k in 0..inner {
+                    let element = |m: &Matrix| {
+                        let cell = self.cells[self.host(m.buffer)][self.element(m, i, j, k)?];
+                        let x = cell.ok_or("a factor is read before it is written")?;
+                        Ok::<f64, String>(x.real())
+                    };
+                    sum += element(&gemm.a)? * element(&gemm.b)?;
+                }
+                let (host, at) = (self.host(gemm.c.buffer), self.element(&gemm.c, i, j, 0)?);
+                self.cells[host][at] = Some(Scalar::Real(sum));
+            }
+        }
+        Ok(())
+    }
+
+    /// The position of a matrix's element.
+    fn element(&self, m: &Matrix, i: usize, j: usize, k: usize) -> Result<usize, String> {
+        let mut rest = [i, j, k];
+        let mut at = vec![];
+        let dims = &self.loops.buffers[m.buffer.0 as usize].dims;
+        for (dim, d) in m.dims.iter().zip(dims).rev() {
+            let n = self.extents[d.extent.0 as usize];
+            let part = match dim {
+                MatrixDim::At(index) => {
+                    at.push(Index::Const(self.index(index)));
+                    continue;
+                }
+                MatrixDim::Rows => &mut rest[0],
+                MatrixDim::Columns => &mut rest[1],
+                MatrixDim::Inner => &mut rest[2],
+            };
+            at.push(Index::Const((*part % n) as i64));
+            *part /= n;
+        }
+        at.reverse();
+        let name = &self.loops.buffers[m.buffer.0 as usize].name;
+        self.cell(m.buffer, &at)?
+            .ok_or(format!("no such element of {name}"))
     }
 
     /// The cells along a buffer's last dim.

@@ -137,8 +137,7 @@ fn info_of(parts: &Parts, classes: &Classes, id: PartId) -> Info {
             .index
             .iter()
             .map(|&i| match pool.node(i) {
-                // A sort reads the whole of its axis.
-                Node::Axis(a) if part.along() != Some(*a) => Some(classes.of(id, *a)),
+                Node::Axis(a) if !part.whole(*a) => Some(classes.of(id, *a)),
                 _ => None,
             })
             .collect();

@@ -12,6 +12,7 @@
 //! in a `Once` stage every real is an f64.
 
 mod align;
+mod contract;
 mod emit;
 mod extents;
 mod inline;
@@ -168,7 +169,6 @@ pub enum Stage {
     },
     /// Runs once.
     Once(Block),
-    Gemm(Gemm),
 }
 
 pub type Block = Vec<Stmt>;
@@ -251,20 +251,29 @@ pub struct Sort {
     pub kept: Option<(BufferId, Vec<Index>)>,
 }
 
-/// `c[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]`; strides follow from the dims.
+/// The matrix product `c = a b`, all of the kernel's dtype: `c` has dims of rows and columns, `a` of rows and the inner
+/// dim, `b` of the inner dim and columns, in any order.
 #[derive(Debug, Clone)]
 pub struct Gemm {
-    pub c: BufferId,
-    pub a: BufferId,
-    pub b: BufferId,
-    pub batch: Vec<LoopAxisId>,
-    pub m: Vec<LoopAxisId>,
-    pub n: Vec<LoopAxisId>,
-    pub k: LoopAxisId,
-    /// For each dim of c, a, b its axis class.
-    pub c_dims: Vec<LoopAxisId>,
-    pub a_dims: Vec<LoopAxisId>,
-    pub b_dims: Vec<LoopAxisId>,
+    pub c: Matrix,
+    pub a: Matrix,
+    pub b: Matrix,
+}
+
+/// A buffer as a matrix. Dims of one kind follow each other: they are one dimension of the matrix.
+#[derive(Debug, Clone)]
+pub struct Matrix {
+    pub buffer: BufferId,
+    pub dims: Vec<MatrixDim>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum MatrixDim {
+    /// A fixed index.
+    At(Index),
+    Rows,
+    Columns,
+    Inner,
 }
 
 #[derive(Debug, Clone)]

@@ -13,6 +13,12 @@ pub(super) enum Kind {
     /// The permutation that sorts `body` along the last axis of the head, what `guard` leaves out last. Both are reads
     /// of maps that are kept; the axis is storage, no loop of this part.
     Sort,
+    /// The matrix product that `body` is the product of two reads of, summed over the one axis of `over`. The head is
+    /// `batch` axes, which are loops, then axes of the first read, `rows` of them, then axes of the second.
+    Gemm {
+        batch: usize,
+        rows: usize,
+    },
 }
 
 /// A position of an output's buffer.
@@ -60,17 +66,23 @@ impl Part {
         matches!(self.kind, Kind::Fold(_))
     }
 
-    /// The axis that a sort sorts along.
-    pub fn along(&self) -> Option<AxisId> {
+    pub fn is_gemm(&self) -> bool {
+        matches!(self.kind, Kind::Gemm { .. })
+    }
+
+    /// Whether the part is computed along an axis as a whole, with what it reads along it: by a sort or a matrix
+    /// product. Such an axis is storage, no loop.
+    pub fn whole(&self, axis: AxisId) -> bool {
         match self.kind {
-            Kind::Sort => self.head.last().copied(),
-            Kind::Map | Kind::Fold(_) => None,
+            Kind::Map | Kind::Fold(_) => false,
+            Kind::Sort => self.head.last() == Some(&axis),
+            Kind::Gemm { batch, .. } => !self.head[..batch].contains(&axis),
         }
     }
 
     /// Whether a head position is an index of its own loop.
     pub fn bare(&self, pool: &Pool, position: usize) -> bool {
-        self.along() != Some(self.head[position])
+        !self.whole(self.head[position])
             && matches!(pool.node(self.at[position]), Node::Axis(a) if *a == self.head[position])
     }
 
@@ -83,7 +95,8 @@ impl Part {
         let head = (0..self.head.len())
             .filter(|&k| self.bare(pool, k))
             .map(|k| self.head[k]);
-        head.chain(self.over.iter().copied()).collect()
+        let over = self.over.iter().copied().filter(|&a| !self.whole(a));
+        head.chain(over).collect()
     }
 
     /// Every expression of the part.
@@ -146,7 +159,10 @@ impl Parts {
     pub fn add(&mut self, part: Part) -> PartId {
         let shape = part.head.iter().map(|&a| self.pool.extent(a)).collect();
         self.pool.part_shapes.push((part.ty, shape));
-        let along = part.along().map(|a| self.pool.extent(a));
+        let along = match part.kind {
+            Kind::Sort => part.head.last().map(|&a| self.pool.extent(a)),
+            Kind::Map | Kind::Fold(_) | Kind::Gemm { .. } => None,
+        };
         self.pool.permutations.push(along);
         self.parts.push(Some(part));
         PartId(self.parts.len() as u32 - 1)
@@ -181,11 +197,11 @@ impl Parts {
         out
     }
 
-    /// The maps that sorts read: they need memory.
-    pub fn sorted(&self) -> Vec<PartId> {
-        let sorts = self.ids().into_iter();
-        sorts
-            .filter(|&id| self.part(id).kind == Kind::Sort)
+    /// What sorts and matrix products read: it needs memory.
+    pub fn operands(&self) -> Vec<PartId> {
+        let wholes = self.ids().into_iter();
+        wholes
+            .filter(|&id| !self.part(id).is_map() && !self.part(id).is_fold())
             .flat_map(|id| self.producers(id))
             .collect()
     }

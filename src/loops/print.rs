@@ -16,7 +16,6 @@ pub fn print(loops: &Loops) -> String {
     for stage in &loops.stages {
         match stage {
             Stage::Rows { body, .. } | Stage::Once(body) => p.count(body),
-            Stage::Gemm(_) => {}
         }
     }
     p.name_values();
@@ -48,7 +47,6 @@ pub fn print(loops: &Loops) -> String {
                     }
                 }
             }
-            Stage::Gemm(_) => p.line(0, "gemm"),
         }
     }
     p.out
@@ -202,8 +200,45 @@ impl Printer<'_> {
                 let kept = kept.map_or(String::new(), |k| format!(" where {k}"));
                 self.line(indent, &format!("{into} = order of {keys}{kept}"));
             }
-            Stmt::Gemm(_) => self.line(indent, "gemm"),
+            Stmt::Gemm(gemm) => {
+                let [c, a, b] = [&gemm.c, &gemm.a, &gemm.b].map(|m| self.matrix(m, gemm));
+                self.line(indent, &format!("gemm {c} = {a} * {b}"));
+            }
         }
+    }
+
+    /// A matrix, its dims by the names that the product and one of the factors have for them.
+    fn matrix(&self, m: &Matrix, gemm: &Gemm) -> String {
+        let names = |m: &Matrix, dim: &MatrixDim| -> Vec<String> {
+            let dims = &self.loops.buffers[m.buffer.0 as usize].dims;
+            let all = m.dims.iter().zip(dims).filter(|(d, _)| *d == dim);
+            all.map(|(_, d)| match d.axis {
+                Some(a) => self.loops.axes[a.0 as usize].name.clone(),
+                None => "_".into(),
+            })
+            .collect()
+        };
+        let outer = [
+            names(&gemm.c, &MatrixDim::Rows),
+            names(&gemm.c, &MatrixDim::Columns),
+        ];
+        let mut inner = names(&gemm.a, &MatrixDim::Inner);
+        if inner.iter().any(|i| outer.concat().contains(i)) {
+            inner = names(&gemm.b, &MatrixDim::Inner);
+        }
+        let mut index: Vec<String> = vec![];
+        for (k, dim) in m.dims.iter().enumerate() {
+            // Dims of one kind follow each other.
+            let again = m.dims[..k].contains(dim);
+            match dim {
+                MatrixDim::At(i) => index.push(self.index(i)),
+                _ if again => {}
+                MatrixDim::Rows => index.extend(outer[0].iter().cloned()),
+                MatrixDim::Columns => index.extend(outer[1].iter().cloned()),
+                MatrixDim::Inner => index.extend(inner.iter().cloned()),
+            }
+        }
+        format!("{}{}", self.buffer(m.buffer), brackets(&index))
     }
 
     /// A buffer along all of its last dim.
@@ -488,6 +523,15 @@ pub(super) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
             .iter()
             .flatten()
             .for_each(|i| at(std::slice::from_ref(i), f)),
-        Stmt::Loop { .. } | Stmt::Gemm(_) => {}
+        Stmt::Gemm(gemm) => {
+            for m in [&gemm.c, &gemm.a, &gemm.b] {
+                m.dims.iter().for_each(|d| {
+                    if let MatrixDim::At(i) = d {
+                        at(std::slice::from_ref(i), f);
+                    }
+                });
+            }
+        }
+        Stmt::Loop { .. } => {}
     }
 }

@@ -7,7 +7,7 @@ use super::order::order;
 use super::part::Parts;
 use super::pool::{PartId, Pool};
 use super::*;
-use super::{align, inline, normalize, peel, products, storage, unroll};
+use super::{align, contract, inline, normalize, peel, products, storage, unroll};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{Program, TensorId};
 
@@ -136,6 +136,7 @@ fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
     parts.sweep(&|_| true);
     peel::peel(&mut parts);
     products::group_products(&mut parts);
+    contract::contract(&mut parts);
     Ok((parts, extents))
 }
 

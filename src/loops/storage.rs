@@ -33,7 +33,7 @@ pub(super) struct Storage {
     pub home: usize,
     /// Whether it needs memory.
     pub kept: bool,
-    /// The output part in whose memory it lives.
+    /// The part in whose memory it lives: an output, or a map that is kept later.
     pub shares: Option<PartId>,
 }
 
@@ -166,10 +166,10 @@ impl Layout {
     ) -> bool {
         let part = parts.part(v);
         (0..part.head.len()).any(|k| {
-            part.bare(&parts.pool, k)
+            (part.bare(&parts.pool, k) || part.whole(part.head[k]))
                 && classes.of(v, part.head[k]) == class
                 && matches!(parts.pool.node(read.index[k]), Node::Axis(a)
-                    if classes.of(u, *a) == class && parts.part(u).along() != Some(*a))
+                    if classes.of(u, *a) == class && !parts.part(u).whole(*a))
         })
     }
 
@@ -186,7 +186,7 @@ impl Layout {
             all
         };
         let mut known: Vec<Vec<Class>> = classes.inputs.clone();
-        let sorted = parts.sorted();
+        let operands = parts.operands();
         let ids = parts.ids();
         known.extend(
             ids.iter()
@@ -199,7 +199,7 @@ impl Layout {
             if !part.is_map() || part.output.is_some() || !storage.kept || storage.dims.is_empty() {
                 continue;
             }
-            if sorted.contains(&id) {
+            if operands.contains(&id) {
                 continue;
             }
             let axes = set(id);
@@ -218,7 +218,7 @@ impl Layout {
         parts
             .ids()
             .into_iter()
-            .any(|o| self.may_share(parts, classes, id, o))
+            .any(|o| parts.part(o).output.is_some() && self.may_share(parts, classes, id, o))
     }
 
     /// Lets kept maps live in outputs that are written when they are no longer read.
@@ -230,24 +230,52 @@ impl Layout {
             if !storage.kept || storage.dims.is_empty() || parts.part(id).output.is_some() {
                 continue;
             }
-            let found = ids
-                .iter()
-                .find(|o| !taken.contains(o) && self.may_share(parts, classes, id, **o));
+            let found = ids.iter().find(|o| {
+                parts.part(**o).output.is_some()
+                    && !taken.contains(o)
+                    && self.may_share(parts, classes, id, **o)
+            });
             if let Some(&o) = found {
                 taken.push(o);
-                let all = (0..parts.part(id).head.len()).collect();
-                let storage = &mut self.storage[id.index()];
-                storage.shares = Some(o);
-                storage.dims = all;
+                self.lives_in(parts, id, o);
+            }
+        }
+        // What is left may live in what is kept later: a matrix product in the map that is made of it.
+        for &id in &ids {
+            let storage = &self.storage[id.index()];
+            let alone = storage.shares.is_none() && !taken.contains(&id);
+            if !alone || !storage.kept || storage.home > 0 || parts.part(id).output.is_some() {
+                continue;
+            }
+            let found = ids.iter().find(|o| {
+                let host = &self.storage[o.index()];
+                host.kept
+                    && host.home == 0
+                    && host.shares.is_none()
+                    && parts.part(**o).output.is_none()
+                    && !taken.contains(o)
+                    && self.may_share(parts, classes, id, **o)
+            });
+            if let Some(&o) = found {
+                taken.push(o);
+                self.lives_in(parts, id, o);
             }
         }
     }
 
+    fn lives_in(&mut self, parts: &Parts, id: PartId, host: PartId) {
+        let all = (0..parts.part(id).head.len()).collect();
+        let storage = &mut self.storage[id.index()];
+        storage.shares = Some(host);
+        storage.dims = all;
+    }
+
     fn may_share(&self, parts: &Parts, classes: &Classes, v: PartId, o: PartId) -> bool {
         let (part, output) = (parts.part(v), parts.part(o));
-        let Some(cells) = &output.output else {
-            return false;
-        };
+        let whole = output.output.as_ref().is_none_or(|o| {
+            let mut cells = o.cell.iter().enumerate();
+            cells.all(|(k, &c)| c == Cell::Head(k))
+        });
         let all = |id: PartId| {
             parts
                 .part(id)
@@ -258,16 +286,12 @@ impl Layout {
         };
         let axes = all(v);
         if v == o
-            || !part.is_map()
+            || !(part.is_map() || part.is_gemm())
             || part.ty != crate::ir::Type::Real
             || !output.is_map()
             || axes.is_empty()
             || axes != all(o)
-            || !cells
-                .cell
-                .iter()
-                .enumerate()
-                .all(|(k, &c)| c == Cell::Head(k))
+            || !whole
             || self.place(v).order >= self.place(o).order
         {
             return false;

@@ -50,7 +50,7 @@ fn constant(pool: &Pool, axis: AxisId) -> Option<u64> {
 fn constant_over(parts: &Parts, part: &Part) -> Vec<AxisId> {
     if matches!(
         part.kind,
-        Kind::Map | Kind::Sort | Kind::Fold(FoldOp::ArgMax | FoldOp::ArgMin)
+        Kind::Map | Kind::Sort | Kind::Gemm { .. } | Kind::Fold(FoldOp::ArgMax | FoldOp::ArgMin)
     ) {
         return vec![];
     }

@@ -3,6 +3,15 @@
 use super::print::each_use;
 use super::*;
 
+/// The first element of a matrix.
+fn fixed(m: &Matrix) -> Vec<Index> {
+    let index = |d: &MatrixDim| match d {
+        MatrixDim::At(i) => i.clone(),
+        MatrixDim::Rows | MatrixDim::Columns | MatrixDim::Inner => Index::Const(0),
+    };
+    m.dims.iter().map(index).collect()
+}
+
 /// Checks the invariants that code generation relies on.
 ///
 /// # Errors
@@ -73,7 +82,8 @@ impl Verifier<'_> {
         let extents = |b: &Buffer| b.dims.iter().map(|d| d.extent).collect::<Vec<_>>();
         let fits = host.elem == buffer.elem
             && extents(host) == extents(buffer)
-            && host.home == Home::Output;
+            && (host.home == Home::Output || host.home == Home::Full)
+            && host.shares.is_none();
         if fits {
             Ok(())
         } else {
@@ -91,7 +101,6 @@ impl Verifier<'_> {
                 self.row = None;
                 self.block(body)
             }
-            Stage::Gemm(_) => Ok(()),
             Stage::Rows {
                 axis,
                 single_chunk,
@@ -184,7 +193,7 @@ impl Verifier<'_> {
                 self.block(then)
             }
             Stmt::Sort(sort) => self.sort(sort),
-            Stmt::Gemm(_) => Ok(()),
+            Stmt::Gemm(gemm) => self.gemm(gemm),
         }
     }
 
@@ -311,6 +320,57 @@ impl Verifier<'_> {
         }
         self.orders[sort.into.0 as usize] = along(sort.into);
         self.store(sort.into, &at, How::Set)
+    }
+
+    /// The dims of the three matrices agree.
+    fn gemm(&mut self, gemm: &Gemm) -> Result<(), String> {
+        if self.lane_axis().is_some() {
+            return Err("a matrix product within lanes".into());
+        }
+        let extents = |v: &Self, m: &Matrix, dim: MatrixDim| -> Vec<ExtentIndex> {
+            let dims = &v.loops.buffers[m.buffer.0 as usize].dims;
+            let all = m.dims.iter().zip(dims).filter(|(d, _)| **d == dim);
+            all.map(|(_, d)| d.extent).collect()
+        };
+        let (c, a, b) = (&gemm.c, &gemm.a, &gemm.b);
+        for (dim, x, y, none) in [
+            (MatrixDim::Rows, c, a, b),
+            (MatrixDim::Columns, c, b, a),
+            (MatrixDim::Inner, a, b, c),
+        ] {
+            let own = extents(self, x, dim.clone());
+            let other = extents(self, y, dim.clone());
+            if own.is_empty() || own != other || !extents(self, none, dim.clone()).is_empty() {
+                return Err(format!(
+                    "{} has not the dims of a matrix product",
+                    self.name(c.buffer)
+                ));
+            }
+            for m in [x, y] {
+                let runs = m.dims.windows(2).filter(|d| (d[0] == dim) != (d[1] == dim));
+                let ends = m.dims.first() == Some(&dim);
+                if runs.count() + usize::from(ends) > 2 {
+                    return Err(format!("a matrix in {} is in pieces", self.name(m.buffer)));
+                }
+            }
+        }
+        for m in [a, b] {
+            let host = self.loops.buffers[m.buffer.0 as usize]
+                .shares
+                .unwrap_or(m.buffer);
+            self.indices(m.buffer, &fixed(m))?;
+            if !self.written[m.buffer.0 as usize] && !self.written[host.0 as usize] {
+                let name = self.name(m.buffer);
+                return Err(format!("{name} is multiplied before it is written"));
+            }
+        }
+        for m in [c, a, b] {
+            if self.loops.buffers[m.buffer.0 as usize].elem != Elem::Real {
+                let name = self.name(m.buffer);
+                return Err(format!("{name} is no matrix of the kernel's dtype"));
+            }
+        }
+        self.store(c.buffer, &fixed(c), How::Set)
     }
 
     /// What is a place in a permutation is read from one.

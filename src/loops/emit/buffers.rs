@@ -33,7 +33,7 @@ impl Emitter<'_> {
         let op = match part.kind {
             Kind::Fold(FoldOp::Count) => FoldOp::Sum,
             Kind::Fold(op) => op,
-            Kind::Map | Kind::Sort => FoldOp::Sum,
+            Kind::Map | Kind::Sort | Kind::Gemm { .. } => FoldOp::Sum,
         };
         let arg = matches!(op, FoldOp::ArgMax | FoldOp::ArgMin);
         let carried =

@@ -12,8 +12,10 @@ impl Emitter<'_> {
             self.finish(id, value, None);
             return;
         }
-        if part.kind == Kind::Sort {
-            return self.sort(id);
+        match part.kind {
+            Kind::Sort => return self.sort(id),
+            Kind::Gemm { batch, rows } => return self.gemm(id, batch, rows),
+            Kind::Map | Kind::Fold(_) => {}
         }
         let guard = plan.guard.map(|g| self.emit(g, None));
         let condition = plan.guard.filter(|_| self.parts.pool.partial(plan.body));
@@ -58,6 +60,56 @@ impl Emitter<'_> {
             keys_at,
             kept,
         }));
+    }
+
+    /// A matrix product of what lies in memory, at the place of the batch axes around it.
+    fn gemm(&mut self, id: PartId, batch: usize, rows: usize) {
+        let part = self.parts.part(id).clone();
+        let at = self.plan_of(id).at.clone();
+        let role = |e: &mut Self, axis: AxisId| match part.head.iter().position(|&a| a == axis) {
+            Some(k) if k < batch => MatrixDim::At(e.index(at[k], None)),
+            Some(k) if k < batch + rows => MatrixDim::Rows,
+            Some(_) => MatrixDim::Columns,
+            None => MatrixDim::Inner,
+        };
+        let operand = |e: &mut Self, read: Id| {
+            let Node::Read { from, index, .. } = e.parts.pool.node(read).clone() else {
+                return None;
+            };
+            let (buffer, positions) = match from {
+                Source::Input(k) => (BufferId(k), (0..index.len()).collect()),
+                Source::Part(p) => match e.parts.part(p).output {
+                    Some(_) => (e.plan_of(p).buffer?, (0..index.len()).collect()),
+                    None => {
+                        let dims = e.layout.storage[p.index()].dims.clone();
+                        (e.plan_of(p).buffer?, dims)
+                    }
+                },
+            };
+            let mut dims = vec![];
+            for k in positions {
+                let Node::Axis(axis) = *e.parts.pool.node(index[k]) else {
+                    return None;
+                };
+                dims.push(role(e, axis));
+            }
+            Some(Matrix { buffer, dims })
+        };
+        let factors = match self.parts.pool.node(part.body).clone() {
+            Node::Op(Op::Mul, o) => (operand(self, o[0]), operand(self, o[1])),
+            _ => (None, None),
+        };
+        let dims = self.layout.storage[id.index()].dims.clone();
+        let dims = dims.iter().map(|&k| role(self, part.head[k])).collect();
+        let (Some(buffer), (Some(a), Some(b))) = (self.plan_of(id).buffer, factors) else {
+            debug_assert!(false, "{} has no memory", part.name);
+            return;
+        };
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.scalar = true;
+        }
+        let c = Matrix { buffer, dims };
+        self.push(Stmt::Gemm(Gemm { c, a, b }));
     }
 
     pub(super) fn name(&mut self, value: ValueId, part: &Part) {

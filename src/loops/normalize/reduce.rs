@@ -225,6 +225,7 @@ impl Normalizer<'_> {
             Kind::Fold(FoldOp::Count | FoldOp::ArgMax | FoldOp::ArgMin) => Type::Int,
             Kind::Fold(_) => pool.ty(key.body),
             Kind::Sort => Type::Int,
+            Kind::Gemm { .. } => Type::Real,
         };
         let name: Arc<str> = if name.is_empty() {
             self.name.clone()

@@ -1,0 +1,466 @@
+//! Contractions: a sum over one axis of a product of two groups of factors, each with an axis that the other lacks,
+//! becomes a matrix product. What is around it stays: factors that the sum does not run over go to the readers, and a
+//! group that is no plain read becomes a map that is kept.
+
+use super::inline::{self, CHEAP, Inlined};
+use super::part::{Cell, Kind, Part, Parts};
+use super::pool::{Id, Node, PartId, Pool, Source};
+use super::{ExtentIndex, FoldOp};
+use crate::ir::{AxisId, Op, Type};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::Arc;
+
+/// Longer products stay sums.
+const MAX_FACTORS: usize = 12;
+
+/// Makes matrix products of sums, before anything depends on which kernel of a loss this is.
+pub(super) fn contract(parts: &mut Parts) {
+    let mut c = Contractor::default();
+    let mut gone: Inlined = FxHashMap::default();
+    for id in parts.topological() {
+        if !gone.is_empty() {
+            let mut part = parts.part(id).clone();
+            part.rewrite(|root| inline::rewrite(parts, root, &gone, false));
+            parts.parts[id.index()] = Some(part);
+        }
+        if !c.part(parts, id) {
+            continue;
+        }
+        let part = parts.part(id);
+        // A scaled product is scaled where it is read.
+        if part.output.is_none() && parts.pool.weight(part.body) <= 2 * CHEAP {
+            gone.insert(id, (part.head.clone(), part.body));
+            parts.parts[id.index()] = None;
+        }
+    }
+    if !c.products.is_empty() {
+        c.pick(parts);
+    }
+}
+
+/// A sum taken apart.
+struct Found {
+    /// Factors and divisors that the sum does not run over, and whether the whole is negated.
+    outer: Vec<Id>,
+    divisors: Vec<Id>,
+    negative: bool,
+    groups: [Vec<Id>; 2],
+    /// Axes of both groups, and those of one only, in the order of the head.
+    batch: Vec<AxisId>,
+    own: [Vec<AxisId>; 2],
+    inner: AxisId,
+}
+
+/// What makes two generated parts one: the extents of the axes and an expression over canonical axes.
+type Key = (Vec<ExtentIndex>, Id);
+
+#[derive(Default)]
+struct Contractor {
+    canonical: FxHashMap<(ExtentIndex, usize), AxisId>,
+    operands: FxHashMap<Key, PartId>,
+    products: FxHashMap<Key, PartId>,
+    picked: FxHashMap<Key, PartId>,
+}
+
+impl Contractor {
+    /// Replaces a sum by a product's element, if it is one; tells whether it was.
+    fn part(&mut self, parts: &mut Parts, id: PartId) -> bool {
+        let part = parts.part(id);
+        let Some(found) = find(&parts.pool, part) else {
+            return false;
+        };
+        if reads_itself(parts, id) {
+            return false;
+        }
+        let name = parts.part(id).name.clone();
+        let [a, b] = [0, 1].map(|k| {
+            let factors = &found.groups[k];
+            let body = factors[1..]
+                .iter()
+                .fold(factors[0], |x, &y| parts.pool.op(Op::Mul, &[x, y]));
+            let axes = [&found.batch[..], &found.own[k], &[found.inner]].concat();
+            self.operand(parts, &name, body, &axes, &found.own[k])
+        });
+        let head: Vec<AxisId> = [&found.batch[..], &found.own[0], &found.own[1]].concat();
+        let kind = Kind::Gemm {
+            batch: found.batch.len(),
+            rows: found.own[0].len(),
+        };
+        let body = parts.pool.mk(Node::Op(Op::Mul, [a, b].into()));
+        let mut value = self.product(parts, kind, &name, &head, found.inner, body);
+        let pool = &mut parts.pool;
+        for f in found.outer {
+            value = pool.op(Op::Mul, &[f, value]);
+        }
+        for d in found.divisors {
+            value = pool.op(Op::Div, &[value, d]);
+        }
+        if found.negative {
+            value = pool.op(Op::Neg, &[value]);
+        }
+        if let Some(part) = &mut parts.parts[id.index()] {
+            part.kind = Kind::Map;
+            part.over.clear();
+            part.body = value;
+        }
+        true
+    }
+
+    /// A group as a read of what lies in memory: a plain one as it is, otherwise one of a map.
+    fn operand(
+        &mut self,
+        parts: &mut Parts,
+        name: &str,
+        body: Id,
+        axes: &[AxisId],
+        own: &[AxisId],
+    ) -> Id {
+        if is_plain(parts, body, own) {
+            return body;
+        }
+        // The same map for all products that need it: its axes as they first occur in it.
+        let mut order = occurrence(&parts.pool, body);
+        order.retain(|a| axes.contains(a));
+        if order.len() < axes.len() || !adjacent(&order, own) {
+            order = axes.to_vec();
+        }
+        let name = format!("{name} factor");
+        self.generated(parts, |c| &mut c.operands, &name, &order, body)
+    }
+
+    /// A map of `body` over `head`, the same for equal ones; the read of it.
+    fn generated(
+        &mut self,
+        parts: &mut Parts,
+        table: impl Fn(&mut Contractor) -> &mut FxHashMap<Key, PartId>,
+        name: &str,
+        head: &[AxisId],
+        body: Id,
+    ) -> Id {
+        let (key, axes) = self.key(&mut parts.pool, head, body);
+        let index = head.iter().map(|&a| parts.pool.axis(a)).collect();
+        let id = match table(self).get(&key) {
+            Some(&id) => id,
+            None => {
+                let id = add(parts, Kind::Map, name.into(), axes, vec![], key.1);
+                table(self).insert(key, id);
+                id
+            }
+        };
+        parts.pool.read(Source::Part(id), index)
+    }
+
+    /// A matrix product, the same for equal ones; the read of it at `head`.
+    fn product(
+        &mut self,
+        parts: &mut Parts,
+        kind: Kind,
+        name: &Arc<str>,
+        head: &[AxisId],
+        inner: AxisId,
+        body: Id,
+    ) -> Id {
+        let all = [head, &[inner]].concat();
+        let (key, mut axes) = self.key(&mut parts.pool, &all, body);
+        let index = head.iter().map(|&a| parts.pool.axis(a)).collect();
+        let id = match self.products.get(&key) {
+            Some(&id) => id,
+            None => {
+                let over = axes.split_off(head.len());
+                let id = add(parts, kind, name.clone(), axes, over, key.1);
+                self.products.insert(key, id);
+                id
+            }
+        };
+        parts.pool.read(Source::Part(id), index)
+    }
+
+    /// An expression over canonical axes in place of these.
+    fn key(&mut self, pool: &mut Pool, axes: &[AxisId], body: Id) -> (Key, Vec<AxisId>) {
+        let extents: Vec<ExtentIndex> = axes.iter().map(|&a| pool.extent(a)).collect();
+        let (mut renamed, mut canonical) = (vec![], vec![]);
+        for (k, (&axis, &extent)) in axes.iter().zip(&extents).enumerate() {
+            let nth = extents[..k].iter().filter(|e| **e == extent).count();
+            let new = *self.canonical.entry((extent, nth)).or_insert_with(|| {
+                let hint = pool.axes[axis.index()].0.clone();
+                pool.new_axis(hint, extent)
+            });
+            renamed.push((axis, pool.axis(new)));
+            canonical.push(new);
+        }
+        ((extents, pool.subst(body, &renamed)), canonical)
+    }
+
+    /// An element of a product that is not the reader's own (`s[N, N]`) is read by a map of its own, so that it can be
+    /// read before something else takes the product's memory. Not where that could fail and the reader would not.
+    fn pick(&mut self, parts: &mut Parts) {
+        for id in parts.ids() {
+            let part = parts.part(id);
+            if !matches!(part.kind, Kind::Map | Kind::Fold(_)) {
+                continue;
+            }
+            let pool = &parts.pool;
+            let certain = certain(pool, part);
+            let loops = part.loops(pool);
+            let evaluated = |i: Id| {
+                let own = loops.iter().all(|&a| pool.has(i, a));
+                !pool.partial(i) || own && certain.contains(&i)
+            };
+            let reads: Vec<(Id, PartId)> = pool
+                .reachable(part.roots())
+                .into_iter()
+                .filter_map(|i| match pool.node(i) {
+                    Node::Read {
+                        from: Source::Part(p),
+                        index,
+                        default: None,
+                    } if parts.part(*p).is_gemm()
+                        && distinct_axes(pool, index).is_none()
+                        && evaluated(i) =>
+                    {
+                        Some((i, *p))
+                    }
+                    _ => None,
+                })
+                .collect();
+            if reads.is_empty() {
+                continue;
+            }
+            let mut maps: FxHashMap<Id, Id> = FxHashMap::default();
+            for (read, product) in reads {
+                let name = format!("{} picked", parts.part(product).name);
+                let head = occurrence(&parts.pool, read);
+                let map = self.generated(parts, |c| &mut c.picked, &name, &head, read);
+                maps.insert(read, map);
+            }
+            let mut part = parts.part(id).clone();
+            part.rewrite(|root| {
+                parts.pool.rebuild(root, &mut |pool, node| {
+                    let made = pool.make(node);
+                    maps.get(&made).copied().unwrap_or(made)
+                })
+            });
+            parts.parts[id.index()] = Some(part);
+        }
+    }
+}
+
+fn add(
+    parts: &mut Parts,
+    kind: Kind,
+    name: Arc<str>,
+    head: Vec<AxisId>,
+    over: Vec<AxisId>,
+    body: Id,
+) -> PartId {
+    let at = head.iter().map(|&a| parts.pool.axis(a)).collect();
+    parts.add(Part {
+        name,
+        ty: Type::Real,
+        kind,
+        head,
+        over,
+        at,
+        guard: None,
+        body,
+        output: None,
+        into: None,
+    })
+}
+
+/// Takes a sum apart, if it is a contraction.
+fn find(pool: &Pool, part: &Part) -> Option<Found> {
+    let [inner] = part.over[..] else { return None };
+    if part.kind != Kind::Fold(FoldOp::Sum)
+        || part.ty != Type::Real
+        || part.guard.is_some()
+        || part.into.is_some()
+        || part.scatters(pool)
+        || pool.partial(part.body)
+    {
+        return None;
+    }
+    let (mut outer, mut divisors, mut negative, mut factors) = (vec![], vec![], false, vec![]);
+    let mut stack = vec![part.body];
+    while let Some(f) = stack.pop() {
+        if !pool.has(f, inner) {
+            outer.push(f);
+            continue;
+        }
+        match pool.node(f) {
+            Node::Op(Op::Mul, o) => stack.extend(o.iter().rev()),
+            Node::Op(Op::Div, o) if !pool.has(o[1], inner) => {
+                divisors.push(o[1]);
+                stack.push(o[0]);
+            }
+            Node::Op(Op::Neg, o) => {
+                negative = !negative;
+                stack.push(o[0]);
+            }
+            _ => factors.push(f),
+        }
+        if factors.len() + stack.len() > MAX_FACTORS {
+            return None;
+        }
+    }
+    let [a, b] = split(pool, &part.head, &factors)?;
+    let axes = |group: &[Id]| -> Vec<AxisId> {
+        let has = |a: &AxisId| group.iter().any(|&f| pool.has(f, *a));
+        part.head.iter().copied().filter(has).collect()
+    };
+    let (of_a, of_b) = (axes(&a), axes(&b));
+    let (batch, left): (Vec<AxisId>, Vec<AxisId>) = of_a.iter().partition(|x| of_b.contains(x));
+    let right: Vec<AxisId> = of_b.into_iter().filter(|x| !batch.contains(x)).collect();
+    let place = |axes: &[AxisId]| part.head.iter().position(|h| *h == axes[0]);
+    let (groups, own) = match place(&left) <= place(&right) {
+        true => ([a, b], [left, right]),
+        false => ([b, a], [right, left]),
+    };
+    Some(Found {
+        outer,
+        divisors,
+        negative,
+        groups,
+        batch,
+        own,
+        inner,
+    })
+}
+
+/// Two groups of factors, each with a head axis that the other lacks.
+fn split(pool: &Pool, head: &[AxisId], factors: &[Id]) -> Option<[Vec<Id>; 2]> {
+    let axes = |f: Id| -> Vec<AxisId> {
+        let has = |a: &AxisId| pool.has(f, *a);
+        head.iter().copied().filter(has).collect()
+    };
+    let within = |a: &[AxisId], b: &[AxisId]| a.iter().all(|x| b.contains(x));
+    for (i, &a) in factors.iter().enumerate() {
+        for (j, &b) in factors.iter().enumerate().skip(i + 1) {
+            let (of_a, of_b) = (axes(a), axes(b));
+            if within(&of_a, &of_b) || within(&of_b, &of_a) {
+                continue;
+            }
+            let mut groups = [vec![a], vec![b]];
+            let rest = factors.iter().enumerate();
+            let fits = rest.filter(|&(k, _)| k != i && k != j).all(|(_, &f)| {
+                let own = axes(f);
+                let into = match (within(&own, &of_a), within(&own, &of_b)) {
+                    (true, true) => usize::from(groups[0].len() < groups[1].len()),
+                    (true, false) => 0,
+                    (false, true) => 1,
+                    (false, false) => return false,
+                };
+                groups[into].push(f);
+                true
+            });
+            if fits {
+                return Some(groups);
+            }
+        }
+    }
+    None
+}
+
+/// Whether a part is one of a recurrence.
+fn reads_itself(parts: &Parts, id: PartId) -> bool {
+    let mut seen = vec![false; parts.parts.len()];
+    let mut stack = parts.producers(id);
+    while let Some(p) = stack.pop() {
+        if p == id {
+            return true;
+        }
+        if !std::mem::replace(&mut seen[p.index()], true) {
+            stack.extend(parts.producers(p));
+        }
+    }
+    false
+}
+
+/// The axes of an index that is a plain axis at each position, all different.
+fn distinct_axes(pool: &Pool, index: &[Id]) -> Option<Vec<AxisId>> {
+    let mut axes = vec![];
+    for &i in index {
+        match pool.node(i) {
+            Node::Axis(a) if !axes.contains(a) => axes.push(*a),
+            _ => return None,
+        }
+    }
+    Some(axes)
+}
+
+/// Whether the axes follow each other in an index, so that they are one dimension of a matrix.
+fn adjacent(order: &[AxisId], own: &[AxisId]) -> bool {
+    let first = order.iter().position(|a| *a == own[0]);
+    first.is_some_and(|k| order[k..].starts_with(own))
+}
+
+/// Whether a group is a read of something in memory in the dtype, with axes that lie as a matrix's do.
+fn is_plain(parts: &Parts, body: Id, own: &[AxisId]) -> bool {
+    let Node::Read {
+        from,
+        index,
+        default: None,
+    } = parts.pool.node(body)
+    else {
+        return false;
+    };
+    let Some(axes) = distinct_axes(&parts.pool, index) else {
+        return false;
+    };
+    let in_memory = match from {
+        Source::Input(_) => true,
+        Source::Part(p) => {
+            let part = parts.part(*p);
+            let whole = |cells: &[Cell]| {
+                let mut cells = cells.iter().enumerate();
+                cells.all(|(k, &c)| c == Cell::Head(k))
+            };
+            (part.is_map() || part.is_gemm())
+                && part.output.as_ref().is_none_or(|o| whole(&o.cell))
+                && !part.head.is_empty()
+        }
+    };
+    let shape = parts.pool.shape(*from).iter();
+    in_memory
+        && parts.pool.ty(body) == Type::Real
+        && adjacent(&axes, own)
+        && axes
+            .iter()
+            .zip(shape)
+            .all(|(&a, &e)| parts.pool.extent(a) == e)
+}
+
+/// What a part evaluates at each of its elements: not under a condition.
+fn certain(pool: &Pool, part: &Part) -> FxHashSet<Id> {
+    let mut seen = FxHashSet::default();
+    let mut stack = vec![part.guard.unwrap_or(part.body)];
+    while let Some(id) = stack.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        match pool.node(id) {
+            Node::If(condition, _, _) => stack.push(*condition),
+            Node::Op(Op::And | Op::Or, o) => stack.push(o[0]),
+            Node::Read { index, .. } => stack.extend(index.iter()),
+            node => super::pool::for_children(node, |c| stack.push(c)),
+        }
+    }
+    seen
+}
+
+/// The free axes of an expression as they first occur in it.
+fn occurrence(pool: &Pool, root: Id) -> Vec<AxisId> {
+    let (mut seen, mut out, mut stack) = (FxHashSet::default(), vec![], vec![root]);
+    while let Some(id) = stack.pop() {
+        if pool.free(id).iter().all(|a| out.contains(a)) || !seen.insert(id) {
+            continue;
+        }
+        if let Node::Axis(a) = pool.node(id) {
+            out.push(*a);
+        }
+        let start = stack.len();
+        super::pool::for_children(pool.node(id), |c| stack.push(c));
+        stack[start..].reverse();
+    }
+    out
+}
