@@ -4,6 +4,7 @@
 use super::ExtentIndex;
 use super::part::Parts;
 use super::pool::{Node, PartId, Source};
+use super::recurrence::Recurrences;
 use crate::ir::AxisId;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ impl Aligner {
     }
 }
 
-pub(super) fn align(parts: &Parts) -> Classes {
+pub(super) fn align(parts: &Parts, recurrences: &Recurrences) -> Classes {
     let pool = &parts.pool;
     let count = parts.parts.len() as u32;
     let mut aligner = Aligner {
@@ -124,6 +125,19 @@ pub(super) fn align(parts: &Parts) -> Classes {
         })
         .collect();
 
+    // The parts of a recurrence run in one loop, or not at all.
+    let mut sequential = vec![];
+    for members in recurrences.loops() {
+        let node = |(id, axis): &(PartId, AxisId)| {
+            let own = nodes[id.index()].iter();
+            own.filter(|n| n.0 == *axis).map(|n| n.1).next()
+        };
+        let all: Vec<usize> = members.iter().filter_map(node).collect();
+        if let Some(&first) = all.first() {
+            all.iter().for_each(|&n| aligner.union(first, n));
+            sequential.push(first);
+        }
+    }
     let mut proposals = propose(parts, &ids, &nodes, &inputs);
     proposals.sort_by_key(|p| p.priority);
     for p in proposals {
@@ -148,7 +162,7 @@ pub(super) fn align(parts: &Parts) -> Classes {
             aligner.union(a, b);
         }
     }
-    number(parts, &ids, &nodes, &inputs, aligner)
+    number(parts, &ids, &nodes, &inputs, &sequential, aligner)
 }
 
 fn propose(
@@ -226,14 +240,17 @@ fn propose(
     out
 }
 
-/// Gives the classes their ids: a class stands before another if more tensors have them in this order.
+/// Gives the classes their ids: a class stands before another if more tensors have them in this order, and after all
+/// others if a recurrence runs along it, so that it is no row where there is another one.
 fn number(
     parts: &Parts,
     ids: &[PartId],
     nodes: &[Vec<(AxisId, usize)>],
     inputs: &[Vec<usize>],
+    sequential: &[usize],
     mut aligner: Aligner,
 ) -> Classes {
+    let sequential: Vec<usize> = sequential.iter().map(|&n| aligner.find(n)).collect();
     let mut tensors: Vec<Vec<usize>> = vec![];
     for input in inputs {
         tensors.push(input.iter().map(|&n| aligner.find(n)).collect());
@@ -268,11 +285,14 @@ fn number(
     }
     let mut order: Vec<usize> = vec![];
     while !left.is_empty() {
+        let some_free = left.iter().any(|c| !sequential.contains(c));
+        let waits = |c: &usize| some_free && sequential.contains(c);
         let first = |&c: &usize| {
-            left.iter()
-                .all(|&d| votes.get(&(d, c)).copied().unwrap_or(0) <= 0)
+            let before = |&&d: &&usize| !waits(&d) && votes.get(&(d, c)).is_some_and(|&v| v > 0);
+            !waits(&c) && left.iter().find(before).is_none()
         };
-        let k = left.iter().position(first).unwrap_or(0);
+        let other = || left.iter().position(|c| !waits(c));
+        let k = left.iter().position(first).or_else(other).unwrap_or(0);
         order.push(left.remove(k));
     }
     let class: FxHashMap<usize, Class> = order

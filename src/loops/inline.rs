@@ -5,6 +5,8 @@ use super::normalize::in_range;
 use super::part::{Part, Parts, Softmax};
 use super::pool::{Id, Node, PartId, Pool, Source};
 use super::products;
+use super::recurrence::Recurrences;
+use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Op};
 use rustc_hash::FxHashMap;
 
@@ -15,25 +17,58 @@ pub(super) const CHEAP: u32 = 4;
 pub(super) type Inlined = FxHashMap<PartId, (Vec<AxisId>, Id)>;
 
 /// Substitutes cheap maps, each once, producers first.
-pub(super) fn substitute_cheap(parts: &mut Parts) {
+pub(super) fn substitute_cheap(parts: &mut Parts) -> Result<(), Diagnostic> {
+    let recurrences = pass_through(parts)?;
     let mut small: Inlined = FxHashMap::default();
     let operands = parts.operands();
-    for id in parts.topological() {
+    for id in parts.ordered(&|p| !recurrences.carried(p)) {
         let mut part = parts.part(id).clone();
         part.rewrite(|root| rewrite(parts, root, &small, true));
         let cheap = part.is_map() && parts.pool.weight(part.body) <= CHEAP;
-        if cheap && part.output.is_none() && !operands.contains(&id) {
+        let kept = part.output.is_some() || operands.contains(&id) || recurrences.carried(id);
+        if cheap && !kept {
             small.insert(id, (part.head, part.body));
             parts.parts[id.index()] = None;
         } else {
             parts.parts[id.index()] = Some(part);
         }
     }
+    Ok(())
+}
+
+/// Substitutes cheap maps that a later step reads but that only hand on one other map of their recurrence, which is
+/// then kept in their place: `b[T] = if mask then a else 0` and `a[T] = x + b[T + 1 else 0]` need one buffer, not two.
+/// A map with more reads of its recurrence would make the steps grow with each substitution.
+fn pass_through(parts: &mut Parts) -> Result<Recurrences, Diagnostic> {
+    let operands = parts.operands();
+    loop {
+        let recurrences = Recurrences::find(parts)?;
+        let hands_on = |id: &PartId| {
+            let part = parts.part(*id);
+            let cheap = part.is_map() && parts.pool.weight(part.body) <= CHEAP;
+            if !cheap || part.output.is_some() || operands.contains(id) || !recurrences.carried(*id)
+            {
+                return false;
+            }
+            let reads = parts.reads(*id).into_iter().filter_map(|r| match r.from {
+                Source::Part(p) if recurrences.group(p) == recurrences.group(*id) => Some(p),
+                Source::Part(_) | Source::Input(_) => None,
+            });
+            let reads: Vec<PartId> = reads.collect();
+            matches!(reads[..], [other] if other != *id && parts.part(other).is_map())
+        };
+        match parts.ids().into_iter().find(hands_on) {
+            Some(id) => substitute(parts, &[id], &recurrences),
+            None => return Ok(recurrences),
+        }
+    }
 }
 
 /// Substitutes the given maps wherever they are read.
-pub(super) fn substitute(parts: &mut Parts, these: &[PartId]) {
-    let order = parts.topological();
+pub(super) fn substitute(parts: &mut Parts, these: &[PartId], recurrences: &Recurrences) {
+    // Those that are carried come one at a time and need not be in order.
+    let mut order = parts.ordered(&|p| !recurrences.carried(p));
+    order.sort_by_key(|id| !(these.contains(id) && recurrences.carried(*id)));
     let mut gone: Inlined = FxHashMap::default();
     for id in order {
         let mut part = parts.part(id).clone();

@@ -3,18 +3,29 @@
 //! A part that is read at its own element shares the loop of its reader; otherwise its loop comes one level earlier.
 //! The same rule makes the stages of a kernel, the passes over a row and the loops within. Loops have even levels,
 //! straight code odd ones; the end, where the value is finished, is -1.
+//!
+//! Parts that need each other are one node. Its loop runs step by step, up or down; within it, what earlier steps have
+//! made is at hand, and the same rule orders what is left.
 
+use super::Direction;
 use super::align::{Class, Classes};
 use super::inline::CHEAP;
 use super::part::Parts;
 use super::pool::{Node, PartId, Source};
+use super::recurrence::Recurrences;
+use crate::graph;
 use crate::ir::{AxisId, Op};
 use rustc_hash::FxHashMap;
 
 /// A loop or a part, in order of execution.
 #[derive(Debug, Clone)]
 pub(super) enum Tree {
-    Loop { class: Class, body: Vec<Tree> },
+    Loop {
+        class: Class,
+        /// The way it must run; without one its steps are independent of each other.
+        direction: Option<Direction>,
+        body: Vec<Tree>,
+    },
     Part(PartId),
 }
 
@@ -25,6 +36,8 @@ pub(super) type Orders = FxHashMap<PartId, Vec<AxisId>>;
 struct Edge {
     from: PartId,
     index: Vec<Option<Class>>,
+    /// The loop whose earlier steps have made it.
+    step: Option<u32>,
 }
 
 struct Info {
@@ -33,7 +46,11 @@ struct Info {
     /// Loops in layout order.
     loops: Vec<Class>,
     reads: Vec<Edge>,
+    /// Loops that must run step by step, outermost first, by number.
+    sequences: Vec<(Class, Direction, u32)>,
     fold: bool,
+    /// A map that is no output.
+    map: bool,
     /// A result that is not cheap to compute again.
     dear: bool,
     /// What each class costs as the lane axis.
@@ -48,12 +65,32 @@ pub(super) struct Levels<'a> {
     place: Vec<usize>,
 }
 
+/// The next loop of a node: nodes of one level and key share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    class: Class,
+    direction: Option<Direction>,
+}
+
+/// The loops that are open, outermost first.
+#[derive(Default)]
+struct Open {
+    classes: Vec<Class>,
+    /// Those that run step by step, by number.
+    steps: Vec<u32>,
+}
+
 /// The loop tree of all live parts.
-pub(super) fn tree(parts: &Parts, classes: &Classes, orders: &Orders) -> Vec<Tree> {
+pub(super) fn tree(
+    parts: &Parts,
+    classes: &Classes,
+    recurrences: &Recurrences,
+    orders: &Orders,
+) -> Vec<Tree> {
     let mut info: Vec<Option<Info>> = vec![];
     info.resize_with(parts.parts.len(), || None);
     for id in parts.ids() {
-        info[id.index()] = Some(info_of(parts, classes, id));
+        info[id.index()] = Some(info_of(parts, classes, recurrences, id));
     }
     let mut fixed = FxHashMap::default();
     for (&id, order) in orders {
@@ -73,7 +110,7 @@ pub(super) fn tree(parts: &Parts, classes: &Classes, orders: &Orders) -> Vec<Tre
         info,
         fixed,
     };
-    levels.nest(&parts.topological(), &mut vec![])
+    levels.nest(&parts.topological(), &mut Open::default())
 }
 
 /// The order of each part's axes in a tree.
@@ -81,7 +118,7 @@ pub(super) fn orders(tree: &[Tree], classes: &Classes) -> Orders {
     fn walk(tree: &[Tree], open: &mut Vec<Class>, classes: &Classes, out: &mut Orders) {
         for t in tree {
             match t {
-                Tree::Loop { class, body } => {
+                Tree::Loop { class, body, .. } => {
                     open.push(*class);
                     walk(body, open, classes, out);
                     open.pop();
@@ -100,7 +137,7 @@ pub(super) fn orders(tree: &[Tree], classes: &Classes) -> Orders {
     out
 }
 
-fn info_of(parts: &Parts, classes: &Classes, id: PartId) -> Info {
+fn info_of(parts: &Parts, classes: &Classes, recurrences: &Recurrences, id: PartId) -> Info {
     let pool = &parts.pool;
     let part = parts.part(id);
     let mut reads = vec![];
@@ -141,7 +178,8 @@ fn info_of(parts: &Parts, classes: &Classes, id: PartId) -> Info {
                 _ => None,
             })
             .collect();
-        reads.push(Edge { from, index });
+        let step = recurrences.step(parts, id, &read);
+        reads.push(Edge { from, index, step });
     }
     if !part.is_map() || part.output.is_some() {
         price(&part.at);
@@ -158,17 +196,46 @@ fn info_of(parts: &Parts, classes: &Classes, id: PartId) -> Info {
             .collect(),
         loops,
         reads,
+        sequences: recurrences
+            .sequences(id)
+            .iter()
+            .map(|s| (classes.of(id, s.axis), s.direction, s.id))
+            .collect(),
         fold: part.is_fold() && part.into.is_none(),
-        dear: !part.is_map() || pool.weight(part.body) > CHEAP,
+        map: part.is_map() && part.output.is_none(),
+        dear: !part.is_map() || recurrences.carried(id) || pool.weight(part.body) > CHEAP,
         lane_cost,
     }
 }
 
-/// The parts of one nest, by place.
+/// The parts of one nest, by place: producers before their readers.
 struct Nest {
     ids: Vec<PartId>,
-    /// For each part its readers within the nest, with the number of the read.
-    readers: Vec<Vec<(usize, usize)>>,
+    /// Places that need each other, or one place.
+    nodes: Vec<Vec<usize>>,
+    /// The reads between nodes, by the node that is read: place of what is read, place of its reader, number of the read.
+    readers: Vec<Vec<(usize, usize, usize)>>,
+    /// The same by the node that reads.
+    reads: Vec<Vec<(usize, usize, usize)>>,
+    /// The reads within each node.
+    inside: Vec<Vec<(usize, usize, usize)>>,
+    /// The node of each place.
+    node: Vec<usize>,
+}
+
+impl Nest {
+    fn first(&self, node: usize) -> PartId {
+        self.ids[self.nodes[node][0]]
+    }
+
+    fn members(&self, node: usize) -> impl Iterator<Item = PartId> + '_ {
+        self.nodes[node].iter().map(|&k| self.ids[k])
+    }
+
+    /// Whether the parts of a node need each other.
+    fn cyclic(&self, node: usize) -> bool {
+        !self.inside[node].is_empty()
+    }
 }
 
 impl Levels<'_> {
@@ -185,89 +252,184 @@ impl Levels<'_> {
             .any(|(&(class, bare), &at)| class == c && bare && at == Some(c))
     }
 
-    fn nest(&mut self, ids: &[PartId], open: &mut Vec<Class>) -> Vec<Tree> {
-        let nest = self.edges(ids);
-        let left: Vec<Vec<Class>> = ids
-            .iter()
-            .map(|&id| {
-                self.info(id)
-                    .loops
-                    .iter()
-                    .copied()
-                    .filter(|c| !open.contains(c))
-                    .collect()
+    fn nest(&mut self, ids: &[PartId], open: &mut Open) -> Vec<Tree> {
+        let nest = self.nodes(ids, open);
+        let left: Vec<Vec<Class>> = (0..nest.nodes.len())
+            .map(|i| {
+                let loops = nest.members(i).flat_map(|id| &self.info(id).loops);
+                let mut left: Vec<Class> = loops.copied().collect();
+                left.retain(|c| !open.classes.contains(c));
+                left.sort_unstable();
+                left.dedup();
+                left
             })
             .collect();
         let straight = left.iter().all(Vec::is_empty);
-        if straight && !open.is_empty() {
-            return ids.iter().map(|&id| Tree::Part(id)).collect();
+        if straight && !open.classes.is_empty() {
+            debug_assert!((0..left.len()).all(|i| !nest.cyclic(i)));
+            return nest.ids.iter().map(|&id| Tree::Part(id)).collect();
         }
-        // Families: what would share a nest if all axes were one.
-        let sets: Vec<Option<&[Class]>> = left
+        // Families: what would share a nest if all axes were one. A recurrence shares none.
+        let sets: Vec<Option<(&[Class], Option<usize>)>> = left
             .iter()
-            .map(|l| (!l.is_empty()).then_some(&l[..]))
+            .enumerate()
+            .map(|(i, l)| (!l.is_empty()).then_some((&l[..], nest.cyclic(i).then_some(i))))
             .collect();
-        let all_local = |v: PartId, u: PartId, r: usize, set: &&[Class]| {
-            set.iter().all(|&c| {
+        let all_local = |v: PartId, u: PartId, r: usize, set: &(&[Class], Option<usize>)| {
+            set.0.iter().all(|&c| {
                 self.local(v, u, r, c)
                     || !self.info(v).head.iter().any(|h| h.0 == c)
                         && !self.info(v).loops.contains(&c)
             })
         };
         let mut level = levels(&nest, &sets, &all_local);
-        if !open.is_empty() {
+        let within = !open.classes.is_empty();
+        if within {
             self.join(&nest, &sets, &sets, &all_local, &mut level);
         }
-        let keys: Vec<Option<Class>> = (0..ids.len())
+        let mut keys: Vec<Option<Key>> = (0..nest.nodes.len())
             .map(|i| {
-                let family = (0..ids.len())
+                if nest.cyclic(i) {
+                    return self.next_step(&nest, i, &left[i], open);
+                }
+                let family = (0..nest.nodes.len())
                     .filter(|&j| level[j] == level[i] && sets[j] == sets[i])
-                    .map(|j| ids[j]);
-                self.next_axis(ids[i], &left[i], open.is_empty(), family)
+                    .map(|j| nest.first(j));
+                let class = self.next_axis(nest.first(i), &left[i], !within, family)?;
+                Some(Key {
+                    class,
+                    direction: None,
+                })
             })
             .collect();
-        let local = |v: PartId, u: PartId, r: usize, c: &Class| self.local(v, u, r, *c);
+        self.follow(&nest, &left, &mut keys);
+        let local = |v: PartId, u: PartId, r: usize, k: &Key| self.local(v, u, r, k.class);
         let mut level = levels(&nest, &keys, &local);
-        if !open.is_empty() {
+        if within {
             self.join(&nest, &sets, &keys, &local, &mut level);
         }
         self.pull_all(&nest, &keys, &mut level);
-        if !open.is_empty() {
-            early(self, &nest, &keys, &mut level);
+        if within {
+            early(&nest, &keys, &mut level);
         }
         self.assemble(&nest, &keys, &level, open)
     }
 
-    fn edges(&mut self, ids: &[PartId]) -> Nest {
-        for (k, &id) in ids.iter().enumerate() {
-            self.place[id.index()] = k;
+    /// The parts as nodes. What earlier steps of an open loop have made is at hand.
+    fn nodes(&mut self, ids: &[PartId], open: &Open) -> Nest {
+        let reads_of = |levels: &Self, ids: &[PartId], k: usize| -> Vec<(usize, usize)> {
+            let reads = levels.info(ids[k]).reads.iter().enumerate();
+            let made = |edge: &Edge| edge.step.is_some_and(|s| open.steps.contains(&s));
+            reads
+                .filter(|(_, edge)| !made(edge))
+                .filter_map(|(r, edge)| {
+                    let v = levels.place[edge.from.index()];
+                    (v < ids.len() && ids[v] == edge.from).then_some((v, r))
+                })
+                .collect()
+        };
+        self.number(ids);
+        let edges: Vec<Vec<usize>> = (0..ids.len())
+            .map(|k| reads_of(self, ids, k).iter().map(|e| e.0).collect())
+            .collect();
+        let roots: Vec<usize> = (0..ids.len()).collect();
+        let groups = graph::components(&edges, &roots);
+        let sorted: Vec<PartId> = groups.iter().flatten().map(|&k| ids[k]).collect();
+        self.number(&sorted);
+        let count = groups.len();
+        let mut nest = Nest {
+            ids: sorted,
+            nodes: vec![],
+            readers: vec![vec![]; count],
+            reads: vec![vec![]; count],
+            inside: vec![vec![]; count],
+            node: vec![],
+        };
+        for (i, group) in groups.iter().enumerate() {
+            let from = nest.node.len();
+            nest.node.resize(from + group.len(), i);
+            nest.nodes.push((from..nest.node.len()).collect());
         }
-        let mut readers = vec![vec![]; ids.len()];
-        for (k, &id) in ids.iter().enumerate() {
-            for (r, edge) in self.info(id).reads.iter().enumerate() {
-                let v = self.place[edge.from.index()];
-                if v < ids.len() && ids[v] == edge.from {
-                    readers[v].push((k, r));
+        for u in 0..ids.len() {
+            for (v, r) in reads_of(self, &nest.ids, u) {
+                let (from, to) = (nest.node[v], nest.node[u]);
+                if from == to {
+                    nest.inside[to].push((v, u, r));
+                } else {
+                    nest.readers[from].push((v, u, r));
+                    nest.reads[to].push((v, u, r));
                 }
             }
         }
-        Nest {
-            ids: ids.to_vec(),
-            readers,
+        nest
+    }
+
+    fn number(&mut self, ids: &[PartId]) {
+        for (k, &id) in ids.iter().enumerate() {
+            self.place[id.index()] = k;
         }
     }
 
-    /// The reads of part i that stay within the nest: producer and number of the read.
-    fn producers<'b>(
-        &'b self,
-        nest: &'b Nest,
-        i: usize,
-    ) -> impl Iterator<Item = (usize, usize)> + 'b {
-        let reads = &self.info(nest.ids[i]).reads;
-        reads.iter().enumerate().filter_map(move |(r, edge)| {
-            let v = self.place[edge.from.index()];
-            (v < nest.ids.len() && nest.ids[v] == edge.from).then_some((v, r))
-        })
+    /// The next loop of a recurrence: a row along which nothing steps, then its steps.
+    fn next_step(&self, nest: &Nest, i: usize, left: &[Class], open: &Open) -> Option<Key> {
+        let free = |c: Class| {
+            let own =
+                |&(v, u, r): &(usize, usize, usize)| self.local(nest.ids[v], nest.ids[u], r, c);
+            nest.inside[i].iter().all(own)
+        };
+        let first = self.info(nest.first(i));
+        let steps = first.sequences.iter().find(|s| !open.steps.contains(&s.2));
+        let steps = steps.map(|&(class, direction, _)| Key {
+            class,
+            direction: Some(direction),
+        });
+        let row = |class: Class| Key {
+            class,
+            direction: None,
+        };
+        let fixed = self.fixed.get(&nest.first(i));
+        let fixed = fixed.and_then(|order| order.iter().copied().find(|c| left.contains(c)));
+        match fixed {
+            Some(c) if steps.is_some_and(|s| s.class == c) => return steps,
+            Some(c) if free(c) => return Some(row(c)),
+            Some(_) | None => {}
+        }
+        let mut rows = left.iter().copied().filter(|&c| free(c));
+        if open.classes.is_empty()
+            && let Some(c) = rows.next()
+        {
+            return Some(row(c));
+        }
+        steps
+    }
+
+    /// A map that only the steps of one recurrence read, each at its own, is computed there, if lanes run within a step:
+    /// it needs no memory. (Otherwise it would be computed one element at a time.)
+    fn follow(&self, nest: &Nest, left: &[Vec<Class>], keys: &mut [Option<Key>]) {
+        for i in (0..nest.nodes.len()).rev() {
+            let map = self.info(nest.first(i)).map;
+            let (Some(key), true, false) = (keys[i], map, nest.cyclic(i)) else {
+                continue;
+            };
+            let mut readers = nest.readers[i].iter();
+            let Some(&(_, first, _)) = readers.next() else {
+                continue;
+            };
+            let Some(steps) = keys[nest.node[first]] else {
+                continue;
+            };
+            let there = |&(v, u, r): &(usize, usize, usize)| {
+                keys[nest.node[u]] == Some(steps)
+                    && left[nest.node[u]].len() > 1
+                    && self.local(nest.ids[v], nest.ids[u], r, key.class)
+            };
+            if steps.direction.is_some()
+                && steps.class == key.class
+                && nest.readers[i].iter().all(there)
+            {
+                keys[i] = Some(steps);
+            }
+        }
     }
 
     /// The outermost axis first; within, the axis that is cheapest to vectorise comes last.
@@ -302,20 +464,21 @@ impl Levels<'_> {
     }
 
     /// Inside a row: a fold whose producers are all early joins the earliest nest over the same axes.
-    fn join<K: PartialEq>(
+    fn join<S: PartialEq, K: PartialEq>(
         &self,
         nest: &Nest,
-        sets: &[Option<&[Class]>],
+        sets: &[Option<S>],
         keys: &[Option<K>],
         local: &dyn Fn(PartId, PartId, usize, &K) -> bool,
         level: &mut [i32],
     ) {
-        for i in 0..nest.ids.len() {
+        let count = nest.nodes.len();
+        for i in 0..count {
             let Some(key) = &keys[i] else { continue };
-            if !self.info(nest.ids[i]).fold {
+            if nest.cyclic(i) || !self.info(nest.first(i)).fold {
                 continue;
             }
-            let mut candidates: Vec<i32> = (0..nest.ids.len())
+            let mut candidates: Vec<i32> = (0..count)
                 .filter(|&j| {
                     j != i && sets[j] == sets[i] && keys[j] == keys[i] && level[j] > level[i]
                 })
@@ -323,8 +486,9 @@ impl Levels<'_> {
                 .collect();
             candidates.sort_unstable_by_key(|l| -l);
             let fits = |l: i32| {
-                self.producers(nest, i).all(|(j, r)| {
-                    let same = keys[j] == keys[i] && local(nest.ids[j], nest.ids[i], r, key);
+                nest.reads[i].iter().all(|&(v, u, r)| {
+                    let j = nest.node[v];
+                    let same = keys[j] == keys[i] && local(nest.ids[v], nest.ids[u], r, key);
                     level[j]
                         >= if same {
                             l
@@ -342,19 +506,19 @@ impl Levels<'_> {
     }
 
     /// A part that reads a dear result at its own element moves to the level where that is made, if it can.
-    fn pull_all(&self, nest: &Nest, keys: &[Option<Class>], level: &mut [i32]) {
-        for i in 0..nest.ids.len() {
+    fn pull_all(&self, nest: &Nest, keys: &[Option<Key>], level: &mut [i32]) {
+        for i in 0..nest.nodes.len() {
             let Some(key) = keys[i] else { continue };
-            let mut candidates: Vec<i32> = self
-                .producers(nest, i)
-                .filter(|&(j, r)| {
-                    let v = nest.ids[j];
+            let mut candidates: Vec<i32> = nest.reads[i]
+                .iter()
+                .filter(|&&(v, u, r)| {
+                    let (j, made) = (nest.node[v], nest.ids[v]);
                     keys[j] == Some(key)
                         && level[j] > level[i]
-                        && self.info(v).dear
-                        && self.local(v, nest.ids[i], r, key)
+                        && self.info(made).dear
+                        && self.local(made, nest.ids[u], r, key.class)
                 })
-                .map(|(j, _)| level[j])
+                .map(|&(v, _, _)| level[nest.node[v]])
                 .collect();
             candidates.sort_unstable_by_key(|l| -l);
             for l in candidates {
@@ -372,17 +536,17 @@ impl Levels<'_> {
     fn pull(
         &self,
         nest: &Nest,
-        keys: &[Option<Class>],
+        keys: &[Option<Key>],
         level: &[i32],
         i: usize,
         to: i32,
         moved: &mut FxHashMap<usize, i32>,
     ) -> bool {
         moved.insert(i, to);
-        let producers: Vec<(usize, usize)> = self.producers(nest, i).collect();
-        producers.into_iter().all(|(j, r)| {
+        nest.reads[i].iter().all(|&(v, u, r)| {
+            let j = nest.node[v];
             let same = keys[i] == keys[j]
-                && keys[i].is_none_or(|c| self.local(nest.ids[j], nest.ids[i], r, c));
+                && keys[i].is_none_or(|k| self.local(nest.ids[v], nest.ids[u], r, k.class));
             let need = match (same, keys[j].is_none() == keys[i].is_none()) {
                 (true, _) => to,
                 (false, false) => to + 1,
@@ -400,70 +564,87 @@ impl Levels<'_> {
     fn assemble(
         &mut self,
         nest: &Nest,
-        keys: &[Option<Class>],
+        keys: &[Option<Key>],
         level: &[i32],
-        open: &mut Vec<Class>,
+        open: &mut Open,
     ) -> Vec<Tree> {
         let mut all: Vec<i32> = level.to_vec();
         all.sort_unstable_by_key(|l| -l);
         all.dedup();
         let mut out = vec![];
         for l in all {
-            let mut groups: Vec<(Option<Class>, Vec<PartId>)> = vec![];
-            for i in (0..nest.ids.len()).filter(|&i| level[i] == l) {
+            let mut groups: Vec<(Option<Key>, Vec<PartId>)> = vec![];
+            for i in (0..nest.nodes.len()).filter(|&i| level[i] == l) {
                 match groups.iter_mut().find(|(k, _)| *k == keys[i]) {
-                    Some((_, group)) => group.push(nest.ids[i]),
-                    None => groups.push((keys[i], vec![nest.ids[i]])),
+                    Some((_, group)) => group.extend(nest.members(i)),
+                    None => groups.push((keys[i], nest.members(i).collect())),
                 }
             }
             for (key, group) in groups {
                 match key {
                     None => out.extend(group.into_iter().map(Tree::Part)),
-                    Some(class) => {
-                        open.push(class);
-                        let body = self.nest(&group, open);
-                        open.pop();
-                        out.push(Tree::Loop { class, body });
-                    }
+                    Some(key) => out.push(self.looped(key, &group, open)),
                 }
             }
         }
-        debug_assert!(self.classes.extents.len() >= open.len());
+        debug_assert!(self.classes.extents.len() >= open.classes.len());
         out
+    }
+
+    fn looped(&mut self, key: Key, group: &[PartId], open: &mut Open) -> Tree {
+        let steps = open.steps.len();
+        for &id in group {
+            for &(class, direction, loop_) in &self.info(id).sequences {
+                let runs = class == key.class && Some(direction) == key.direction;
+                if runs && !open.steps.contains(&loop_) {
+                    open.steps.push(loop_);
+                }
+            }
+        }
+        open.classes.push(key.class);
+        let body = self.nest(group, open);
+        open.classes.pop();
+        open.steps.truncate(steps);
+        Tree::Loop {
+            class: key.class,
+            direction: key.direction,
+            body,
+        }
     }
 }
 
-/// The level of each part: 0 for loops and -1 for straight code at the end, higher the earlier it runs.
+/// The level of each node: 0 for loops and -1 for straight code at the end, higher the earlier it runs.
 fn levels<K: PartialEq>(
     nest: &Nest,
     keys: &[Option<K>],
     local: &dyn Fn(PartId, PartId, usize, &K) -> bool,
 ) -> Vec<i32> {
     let mut level = vec![0; keys.len()];
-    for v in (0..keys.len()).rev() {
-        let mut l = if keys[v].is_none() { -1 } else { 0 };
-        for &(u, r) in &nest.readers[v] {
-            l = l.max(match (&keys[v], &keys[u]) {
-                (None, None) => level[u],
-                (None, Some(_)) | (Some(_), None) => level[u] + 1,
-                (Some(a), Some(b)) if a == b && local(nest.ids[v], nest.ids[u], r, a) => level[u],
-                (Some(_), Some(_)) => level[u] + 2,
+    for i in (0..keys.len()).rev() {
+        let mut l = if keys[i].is_none() { -1 } else { 0 };
+        for &(v, u, r) in &nest.readers[i] {
+            let j = nest.node[u];
+            l = l.max(match (&keys[i], &keys[j]) {
+                (None, None) => level[j],
+                (None, Some(_)) | (Some(_), None) => level[j] + 1,
+                (Some(a), Some(b)) if a == b && local(nest.ids[v], nest.ids[u], r, a) => level[j],
+                (Some(_), Some(_)) => level[j] + 2,
             });
         }
-        level[v] = l;
+        level[i] = l;
     }
     level
 }
 
 /// Straight code of a row runs as early as its inputs allow.
-fn early(levels: &Levels, nest: &Nest, keys: &[Option<Class>], level: &mut [i32]) {
+fn early(nest: &Nest, keys: &[Option<Key>], level: &mut [i32]) {
     let top = level.iter().copied().max().unwrap_or(1);
     let top = (top | 1).max(1);
-    for i in 0..nest.ids.len() {
+    for i in 0..nest.nodes.len() {
         if keys[i].is_none() {
-            let after = levels
-                .producers(nest, i)
-                .map(|(j, _)| level[j] - i32::from(keys[j].is_some()))
+            let after = nest.reads[i]
+                .iter()
+                .map(|&(v, _, _)| level[nest.node[v]] - i32::from(keys[nest.node[v]].is_some()))
                 .min();
             level[i] = after.unwrap_or(top);
         }

@@ -25,6 +25,7 @@ mod peel;
 mod pool;
 pub mod print;
 mod products;
+mod recurrence;
 mod schedule;
 mod storage;
 #[cfg(test)]

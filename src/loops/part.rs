@@ -206,8 +206,13 @@ impl Parts {
             .collect()
     }
 
-    /// Live parts, producers before their readers, otherwise in order of definition.
+    /// Live parts, producers before their readers (but within recurrences), otherwise in order of definition.
     pub fn topological(&self) -> Vec<PartId> {
+        self.ordered(&|_| true)
+    }
+
+    /// Live parts, those producers that count before their readers: without a cycle of these.
+    pub fn ordered(&self, counts: &dyn Fn(PartId) -> bool) -> Vec<PartId> {
         let mut done = vec![false; self.parts.len()];
         let mut order = vec![];
         for root in self.ids() {
@@ -221,7 +226,7 @@ impl Parts {
                         self.producers(id)
                             .into_iter()
                             .rev()
-                            .filter(|p| !done[p.index()])
+                            .filter(|p| counts(*p) && !done[p.index()])
                             .map(|p| (p, false)),
                     );
                 }

@@ -6,6 +6,7 @@ use super::levels::{self, Orders};
 use super::order::order;
 use super::part::Parts;
 use super::pool::{PartId, Pool};
+use super::recurrence::Recurrences;
 use super::*;
 use super::{align, contract, inline, normalize, peel, products, storage, unroll};
 use crate::diagnostic::Diagnostic;
@@ -26,7 +27,7 @@ const ROUNDS: usize = 3;
 /// all kernels scheduled from one program add in the same order, so they return the same bits.
 ///
 /// # Errors
-/// What is not compiled yet is named: recurrences.
+/// What is too large, and what is not compiled yet, by name.
 pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic> {
     let place = |t: &TensorId| {
         program
@@ -49,7 +50,7 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         true => Fixed::default(),
         false => fixed(program)?,
     };
-    let plan = plan(&mut parts, &some, &full.orders);
+    let plan = plan(&mut parts, &some, &full.orders)?;
     let (loops, outputs) = frame(
         program,
         &parts,
@@ -85,7 +86,7 @@ struct Fixed {
 
 fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
     let (mut parts, extents) = prepare(program)?;
-    let plan = plan(&mut parts, &|_| true, &Orders::default());
+    let plan = plan(&mut parts, &|_| true, &Orders::default())?;
     let gradients: Vec<usize> = (1..=program.gradients.len()).collect();
     let (loops, outputs) = frame(program, &parts, &plan.classes, extents, true, &gradients);
     let mut emitter = Emitter::new(
@@ -105,7 +106,7 @@ fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
 
 /// Parts of all outputs, unrolled and with cheap maps substituted.
 fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
-    let order = order(program)?;
+    let order = order(program);
     let mut pool = Pool::new();
     let (extents, index) = extents(program)?;
     pool.extents = extents
@@ -131,8 +132,8 @@ fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
         pool.input_shapes.push((tensor.ty, shape));
     }
     let mut parts = normalize::normalize(program, pool, &index, &order)?;
-    unroll::unroll(&mut parts);
-    inline::substitute_cheap(&mut parts);
+    unroll::unroll(&mut parts)?;
+    inline::substitute_cheap(&mut parts)?;
     parts.sweep(&|_| true);
     peel::peel(&mut parts);
     products::group_products(&mut parts);
@@ -148,32 +149,37 @@ struct Plan {
 }
 
 /// Loop tree and storage for the wanted outputs; substitutes what is not worth keeping.
-fn plan(parts: &mut Parts, wanted: &dyn Fn(usize) -> bool, orders: &Orders) -> Plan {
+fn plan(
+    parts: &mut Parts,
+    wanted: &dyn Fn(usize) -> bool,
+    orders: &Orders,
+) -> Result<Plan, Diagnostic> {
     parts.sweep(wanted);
     for part in parts.parts.iter_mut().flatten() {
         part.output = part.output.take().filter(|o| wanted(o.which));
     }
     let mut rounds = 0;
     loop {
-        let classes = align::align(parts);
-        let tree = levels::tree(parts, &classes, orders);
+        let recurrences = Recurrences::find(parts)?;
+        let classes = align::align(parts, &recurrences);
+        let tree = levels::tree(parts, &classes, &recurrences, orders);
         let mut layout = storage::layout(parts, &classes, &tree);
         let again = if rounds < ROUNDS {
-            layout.recompute(parts, &classes)
+            layout.recompute(parts, &classes, &recurrences)
         } else {
             vec![]
         };
         if again.is_empty() {
             layout.share(parts, &classes);
             let orders = levels::orders(&tree, &classes);
-            return Plan {
+            return Ok(Plan {
                 classes,
                 tree,
                 layout,
                 orders,
-            };
+            });
         }
-        inline::substitute(parts, &again);
+        inline::substitute(parts, &again, &recurrences);
         rounds += 1;
     }
 }

@@ -5,6 +5,7 @@ use super::align::{Class, Classes};
 use super::levels::Tree;
 use super::part::{Cell, Kind, Parts};
 use super::pool::{Node, PartId, Read};
+use super::recurrence::Recurrences;
 
 /// Maps of at least this weight are kept between stages rather than computed again.
 const KEEP: u32 = 64;
@@ -78,7 +79,7 @@ impl Layout {
                     order: *order,
                 };
             }
-            Tree::Loop { class, body } => {
+            Tree::Loop { class, body, .. } => {
                 path.push(self.loops.len() as u32);
                 self.loops.push(LoopInfo { class: *class });
                 for t in body {
@@ -174,7 +175,12 @@ impl Layout {
     }
 
     /// Maps that are better computed again where they are read.
-    pub fn recompute(&self, parts: &Parts, classes: &Classes) -> Vec<PartId> {
+    pub fn recompute(
+        &self,
+        parts: &Parts,
+        classes: &Classes,
+        recurrences: &Recurrences,
+    ) -> Vec<PartId> {
         let set = |id: PartId| -> Vec<Class> {
             let mut all: Vec<Class> = parts
                 .part(id)
@@ -190,7 +196,10 @@ impl Layout {
         let ids = parts.ids();
         known.extend(
             ids.iter()
-                .filter(|&&id| !parts.part(id).is_map() || parts.part(id).output.is_some())
+                .filter(|&&id| {
+                    let part = parts.part(id);
+                    !part.is_map() || part.output.is_some() || recurrences.carried(id)
+                })
                 .map(|&id| set(id)),
         );
         let mut out = vec![];
@@ -199,10 +208,19 @@ impl Layout {
             if !part.is_map() || part.output.is_some() || !storage.kept || storage.dims.is_empty() {
                 continue;
             }
-            if operands.contains(&id) {
+            if operands.contains(&id) || recurrences.carried(id) {
                 continue;
             }
             let axes = set(id);
+            // What belongs to the steps of a recurrence is kept with what they carry.
+            let belongs = |&m: &PartId| {
+                recurrences.carried(m)
+                    && recurrences.group(m) == recurrences.group(id)
+                    && axes.iter().all(|c| set(m).contains(c))
+            };
+            if recurrences.group(id).is_some() && ids.iter().any(belongs) {
+                continue;
+            }
             let fits = known.iter().any(|k| axes.iter().all(|c| k.contains(c)));
             let crosses = storage.home == 0
                 && parts.pool.weight(part.body) < KEEP

@@ -4,6 +4,8 @@
 use super::FoldOp;
 use super::part::{Cell, Kind, Output, Part, Parts, Softmax};
 use super::pool::{Id, Node, PartId, Pool, Source};
+use super::recurrence::Recurrences;
+use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Op, Type};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -12,9 +14,10 @@ const LARGEST: u64 = 8;
 /// Unless that makes more nodes than this.
 const MAX_NODES: usize = 10_000;
 
-pub(super) fn unroll(parts: &mut Parts) {
+pub(super) fn unroll(parts: &mut Parts) -> Result<(), Diagnostic> {
     let order = parts.topological();
-    let heads = unrollable_heads(parts, &order);
+    let recurrences = Recurrences::find(parts)?;
+    let heads = unrollable_heads(parts, &order, &recurrences);
     let mut copies = 0;
     for &id in &order {
         let part = parts.part(id);
@@ -30,7 +33,7 @@ pub(super) fn unroll(parts: &mut Parts) {
         };
     }
     if copies == 0 || copies > MAX_NODES {
-        return;
+        return Ok(());
     }
     let mut u = Unroller {
         made: FxHashMap::default(),
@@ -40,6 +43,7 @@ pub(super) fn unroll(parts: &mut Parts) {
         u.part(parts, id);
     }
     u.softmax(parts);
+    Ok(())
 }
 
 /// The extent of an axis that is small and constant.
@@ -78,11 +82,17 @@ fn constant_axes(
 }
 
 /// The head positions that can be written out: every reader names a constant there once its own axes are.
-fn unrollable_heads(parts: &Parts, order: &[PartId]) -> FxHashSet<(PartId, usize)> {
+fn unrollable_heads(
+    parts: &Parts,
+    order: &[PartId],
+    recurrences: &Recurrences,
+) -> FxHashSet<(PartId, usize)> {
     let mut heads = FxHashSet::default();
     for &id in order {
         let part = parts.part(id);
-        for k in 0..part.head.len() {
+        // The steps of a recurrence are a loop, however few.
+        let steps = recurrences.group(id).is_some();
+        for k in 0..if steps { 0 } else { part.head.len() } {
             if constant(&parts.pool, part.head[k]).is_some()
                 && part.bare(&parts.pool, k)
                 && !used_in_scatter(parts, part, k)

@@ -1,5 +1,7 @@
 //! What must hold of loops, whoever made them. It runs after scheduling in builds with debug assertions.
 
+mod visible;
+
 use super::print::each_use;
 use super::*;
 
@@ -24,6 +26,7 @@ pub fn verify(loops: &Loops) -> Result<(), String> {
         open: vec![],
         folds: vec![],
         finished: vec![false; loops.folds.len()],
+        stored: vec![false; loops.buffers.len()],
         written: vec![false; loops.buffers.len()],
         orders: vec![None; loops.buffers.len()],
         row: None,
@@ -32,11 +35,18 @@ pub fn verify(loops: &Loops) -> Result<(), String> {
     };
     for (k, buffer) in loops.buffers.iter().enumerate() {
         v.written[k] = buffer.home == Home::Input;
+        v.stored[k] = buffer.home == Home::Input;
         v.buffer(buffer)?;
+    }
+    // Where a load stands in the text, its buffer may be written further down, in earlier steps of a loop around both.
+    for stage in &loops.stages {
+        let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
+        v.stored(body);
     }
     for stage in &loops.stages {
         v.stage(stage)?;
     }
+    visible::check(loops)?;
     match loops.outputs.iter().find(|b| !v.written[b.0 as usize]) {
         Some(b) => Err(format!("output {} is never written", v.name(*b))),
         None => Ok(()),
@@ -59,6 +69,8 @@ struct Verifier<'a> {
     folds: Vec<FoldId>,
     /// Folds whose loop is closed.
     finished: Vec<bool>,
+    /// Buffers that some statement writes.
+    stored: Vec<bool>,
     /// Buffers that some statement before has written.
     written: Vec<bool>,
     /// Buffers that a sort has filled, and of how many elements their permutations are.
@@ -91,6 +103,18 @@ impl Verifier<'_> {
                 "{} cannot share the memory of {}",
                 buffer.name, host.name
             ))
+        }
+    }
+
+    fn stored(&mut self, block: &Block) {
+        for s in block {
+            match s {
+                Stmt::Store { to, .. } | Stmt::Fill { to, .. } => self.stored[to.0 as usize] = true,
+                Stmt::Sort(sort) => self.stored[sort.into.0 as usize] = true,
+                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => self.stored(body),
+                Stmt::Gemm(gemm) => self.stored[gemm.c.buffer.0 as usize] = true,
+                Stmt::Let(..) | Stmt::Fold { .. } => {}
+            }
         }
     }
 
@@ -394,8 +418,8 @@ impl Verifier<'_> {
             } => {
                 self.indices(*from, at)?;
                 let host = self.loops.buffers[from.0 as usize].shares.unwrap_or(*from);
-                if !self.written[from.0 as usize] && !self.written[host.0 as usize] {
-                    return Err(format!("{} is read before it is written", self.name(*from)));
+                if !self.stored[from.0 as usize] && !self.written[host.0 as usize] {
+                    return Err(format!("{} is read but never written", self.name(*from)));
                 }
                 if self.totals.contains(from) {
                     return Err(format!(

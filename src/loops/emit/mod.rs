@@ -177,7 +177,7 @@ impl<'a> Emitter<'a> {
     fn table_stages(&self, tree: &[Tree]) -> Vec<u32> {
         let mut out = vec![];
         for t in tree {
-            let Tree::Loop { class, body } = t else {
+            let Tree::Loop { class, body, .. } = t else {
                 continue;
             };
             let ids = parts_in(body);

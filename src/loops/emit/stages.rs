@@ -19,7 +19,13 @@ impl Emitter<'_> {
                     let body = std::mem::take(&mut self.scopes[0].block);
                     self.loops.stages.push(Stage::Once(body));
                 }
-                Tree::Loop { class, body } => {
+                Tree::Loop {
+                    class,
+                    direction,
+                    body,
+                } => {
+                    // Steps that need each other are one chunk.
+                    self.crosses_rows = direction.is_some();
                     let ids = parts_in(body);
                     let rows = !ids
                         .iter()
@@ -60,7 +66,11 @@ impl Emitter<'_> {
     pub(super) fn tree(&mut self, tree: &Tree) {
         match tree {
             Tree::Part(id) => self.part(*id),
-            Tree::Loop { class, body } => {
+            Tree::Loop {
+                class,
+                direction,
+                body,
+            } => {
                 let looped = self.find_loop(body);
                 for id in looped
                     .and_then(|l| self.fills.get(&l))
@@ -79,7 +89,7 @@ impl Emitter<'_> {
                     leaf &= matches!(t, Tree::Part(_));
                     self.tree(t);
                 }
-                self.close(*class, leaf);
+                self.close(*class, *direction, leaf);
             }
         }
     }
@@ -94,7 +104,7 @@ impl Emitter<'_> {
             .copied()
     }
 
-    pub(super) fn close(&mut self, class: Class, leaf: bool) {
+    pub(super) fn close(&mut self, class: Class, direction: Option<Direction>, leaf: bool) {
         let Some(scope) = self.scopes.pop() else {
             return;
         };
@@ -110,8 +120,8 @@ impl Emitter<'_> {
         let once = self.row.is_none();
         let statement = Stmt::Loop {
             axis: LoopAxisId(class.0),
-            direction: Direction::Up,
-            lanes: leaf && !scope.scalar && !arg && !once,
+            direction: direction.unwrap_or(Direction::Up),
+            lanes: leaf && !scope.scalar && !arg && !once && direction.is_none(),
             folds: scope.folds,
             body: scope.block,
         };

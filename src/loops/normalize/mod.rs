@@ -24,7 +24,7 @@ pub(super) fn normalize(
     program: &Program,
     pool: Pool,
     extent_index: &[ExtentIndex],
-    order: &[TensorId],
+    order: &[Vec<TensorId>],
 ) -> Result<Parts, Diagnostic> {
     let parts = Parts {
         pool,
@@ -50,8 +50,13 @@ pub(super) fn normalize(
         name: "".into(),
         head: vec![],
     };
-    for &tensor in order {
-        n.define(tensor)?;
+    for group in order {
+        if group.len() > 1 || program.reads(group[0]).contains(&group[0]) {
+            group.iter().for_each(|&tensor| n.declare(tensor));
+        }
+        for &tensor in group {
+            n.define(tensor)?;
+        }
         if n.parts.parts.len() > MAX_PARTS {
             return Err(
                 Diagnostic::error(format!("`{}` is too large to compile", program.name)).note(
@@ -115,22 +120,44 @@ impl Normalizer<'_> {
             }
         };
         let body = self.convert(root)?;
-        let at = t.head.iter().map(|&a| self.parts.pool.axis(a)).collect();
-        let part = Part {
+        if let Some(&declared) = self.of_tensor.get(&tensor) {
+            if let Some(part) = &mut self.parts.parts[declared.index()] {
+                part.body = body;
+            }
+            return Ok(());
+        }
+        let part = self.definition(tensor, body);
+        let id = self.parts.add(part);
+        self.of_tensor.insert(tensor, id);
+        Ok(())
+    }
+
+    /// The part of a definition that is read before its body is known: one of a recurrence.
+    fn declare(&mut self, tensor: TensorId) {
+        let unknown = self.parts.pool.real(f64::NAN);
+        let part = match self.program.body(tensor) {
+            Some(Body::Expr(_)) => self.definition(tensor, unknown),
+            Some(Body::Argsort { .. }) => self.sorted(tensor, None, unknown),
+            Some(Body::Grad { .. }) | None => return,
+        };
+        let id = self.parts.add(part);
+        self.of_tensor.insert(tensor, id);
+    }
+
+    fn definition(&mut self, tensor: TensorId, body: Id) -> Part {
+        let t = self.program.get(tensor);
+        Part {
             name: t.name.clone(),
             ty: t.ty,
             kind: Kind::Map,
             head: t.head.clone(),
             over: vec![],
-            at,
+            at: t.head.iter().map(|&a| self.parts.pool.axis(a)).collect(),
             guard: None,
             body,
             output: None,
             into: None,
-        };
-        let id = self.parts.add(part);
-        self.of_tensor.insert(tensor, id);
-        Ok(())
+        }
     }
 
     /// Marks the outputs. A definition that is two outputs, or an output's body that is zero, gets a part of its own.

@@ -24,22 +24,36 @@ impl Normalizer<'_> {
         }
         let body = self.map(&format!("{} key", t.name), &head, body);
         let guard = guard.map(|g| self.map(&format!("{} kept", t.name), &head, g));
-        let at = head.iter().map(|&a| self.parts.pool.axis(a)).collect();
-        debug_assert_eq!(head.last(), Some(&along));
-        let id = self.parts.add(Part {
+        if let Some(&declared) = self.of_tensor.get(&tensor) {
+            if let Some(part) = &mut self.parts.parts[declared.index()] {
+                (part.guard, part.body) = (guard, body);
+            }
+            return Ok(());
+        }
+        let part = self.sorted(tensor, guard, body);
+        debug_assert_eq!(part.head.last(), Some(&along));
+        let id = self.parts.add(part);
+        self.of_tensor.insert(tensor, id);
+        Ok(())
+    }
+
+    /// The sort of a definition, of parts with its head.
+    pub(super) fn sorted(&mut self, tensor: TensorId, guard: Option<Id>, body: Id) -> Part {
+        let t = self.program.get(tensor);
+        let mut head = t.head.clone();
+        self.sorted_last(tensor, &mut head);
+        Part {
             name: t.name.clone(),
             ty: Type::Int,
             kind: Kind::Sort,
+            at: head.iter().map(|&a| self.parts.pool.axis(a)).collect(),
             head,
             over: vec![],
-            at,
             guard,
             body,
             output: None,
             into: None,
-        });
-        self.of_tensor.insert(tensor, id);
-        Ok(())
+        }
     }
 
     /// Moves the position that a sorted order is sorted along to the end: so the parts of sorts have it.

@@ -3,6 +3,28 @@
 use super::*;
 
 impl Pool {
+    /// `x + k`, if x is an int shifted already: one shift.
+    fn shifted(&mut self, x: Id, k: i64) -> Option<Id> {
+        let Node::Op(op @ (Op::Add | Op::Sub), o) = self.node(x) else {
+            return None;
+        };
+        let (&Node::Int(by), inner) = (self.node(o[1]), o[0]) else {
+            return None;
+        };
+        let by = if *op == Op::Add {
+            by
+        } else {
+            by.checked_neg()?
+        };
+        let both = by.checked_add(k)?;
+        let (op, size) = match both {
+            0.. => (Op::Add, both),
+            _ => (Op::Sub, both.checked_neg()?),
+        };
+        let size = self.int(size);
+        Some(self.op(op, &[inner, size]))
+    }
+
     /// Ints and bools that are known; reals are left to the simplifier.
     pub(super) fn fold_op(&mut self, op: Op, operands: &[Id]) -> Option<Id> {
         let int = |pool: &Pool, k: usize| match operands.get(k).map(|&o| pool.node(o)) {
@@ -32,11 +54,14 @@ impl Pool {
                 (Some(a), Some(b)) => Some(self.int(a.wrapping_add(b))),
                 (Some(0), None) => Some(operands[1]),
                 (None, Some(0)) => Some(operands[0]),
-                _ => None,
+                (None, Some(b)) => self.shifted(operands[0], b),
+                (Some(a), None) => self.shifted(operands[1], a),
+                (None, None) => None,
             },
             Op::Sub => match (a, b) {
                 (Some(a), Some(b)) => Some(self.int(a.wrapping_sub(b))),
                 (None, Some(0)) => Some(operands[0]),
+                (None, Some(b)) => self.shifted(operands[0], b.checked_neg()?),
                 _ => None,
             },
             Op::Mul => match (a, b) {
