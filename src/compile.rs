@@ -7,7 +7,7 @@
 //! In debug builds the verifiers run after each stage, so that a bug is reported by the stage that made it.
 
 use crate::diagnostic::{Class, Diagnostic};
-use crate::grad::{self, hessian, inner};
+use crate::grad::{self, hessian, inner, vector};
 use crate::ir::{self, Program, TensorId};
 use crate::loops::{self, Loops, Wanted};
 use crate::rewrite::simplify::simplify;
@@ -137,6 +137,23 @@ pub fn hessian_diagonal(
         simplify(&mut program, &outputs);
         verify(&program, "the second derivative")?;
         Ok((program, notes))
+    })
+}
+
+/// Replaces each gradient by the Hessian's product with a vector, a new input for each of `wanted`.
+///
+/// # Errors
+/// A bug, if a pass breaks the program.
+pub fn hessian_vector(mut program: Program, wanted: &[TensorId]) -> Result<Program, Diagnostic> {
+    with_stack(|| {
+        vector::products(&mut program, wanted);
+        verify(&program, "differentiating again")?;
+        stabilize(&mut program, Phase::After);
+        verify(&program, "stabilizing the second derivative")?;
+        let outputs = program.outputs();
+        simplify(&mut program, &outputs);
+        verify(&program, "simplifying the second derivative")?;
+        Ok(program)
     })
 }
 

@@ -5,6 +5,7 @@ use crate::codegen::{self, Dtype, isa};
 use crate::compile;
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::error::Error;
+use crate::grad::vector;
 use crate::interp;
 use crate::ir::{Body, Program, TensorId, TensorKind, print};
 use crate::kernel::{self, DataMut, Gradient, Input, Workspace};
@@ -30,8 +31,8 @@ use std::sync::Arc;
 /// ```
 pub struct Loss {
     program: Arc<Program>,
-    /// As it is written, before anything was rewritten.
-    written: Arc<Program>,
+    /// As it is written, before anything was rewritten; nobody wrote second derivatives.
+    written: Option<Arc<Program>>,
     sources: Arc<Sources>,
     rewrites: Vec<Applied>,
     rows: Rows,
@@ -70,7 +71,7 @@ impl Loss {
             .map_err(|d| Error::new(vec![d], sources.clone()))?;
         Ok(Loss {
             program: Arc::new(derived.program),
-            written,
+            written: Some(written),
             sources,
             rewrites: derived.rewrites,
             rows,
@@ -95,13 +96,18 @@ impl Loss {
     ///
     /// # Errors
     /// A value that is no mean or sum over rows; an input `sample_weight` that the loss has already; a stated gradient,
-    /// which is that of the value as it is written.
+    /// which is that of the value as it is written; second derivatives, which were made with another reduction.
     pub fn reduced(&self, reduction: Option<Reduction>, weighted: bool) -> Result<Loss, Error> {
         let rows = Rows {
             reduction,
             weighted,
         };
-        Loss::new(self.written.clone(), rows, self.sources.clone())
+        let Some(written) = self.written.clone() else {
+            let title = "second derivatives keep the reduction that they were made with";
+            let error = Diagnostic::data(title);
+            return Err(self.fail(error.help("ask for it before, by `Loss::reduced`")));
+        };
+        Loss::new(written, rows, self.sources.clone())
     }
 
     /// How the rows become the value, and what their sum is divided by: `mean over N where target != ignore_index`.
@@ -112,7 +118,7 @@ impl Loss {
 
     /// The value as definitions, before any rewriting, with the reduction that was asked for.
     pub fn written(&self) -> Program {
-        let mut program = (*self.written).clone();
+        let mut program = self.written.as_deref().unwrap_or(&self.program).clone();
         // It was edited in this way before.
         let _ = rows::edit(&mut program, self.rows);
         program
@@ -194,15 +200,52 @@ impl Loss {
         let wanted = self.wanted(wrt)?;
         let (program, notes) = compile::hessian_diagonal((*self.program).clone(), &wanted)
             .map_err(|d| self.fail(d))?;
-        let loss = Loss {
+        Ok((self.with(program), notes))
+    }
+
+    /// The loss whose gradients are Hessian-vector products: for each input x in `wrt` (or all) it has one more input,
+    /// [`vector_name`](Loss::vector_name)`(x)`, and the gradient with respect to x is the sum over all of these inputs z of
+    /// d²L/dx dz times the vector of z. Its value is the derivative of the loss along the vectors.
+    ///
+    /// ```
+    /// use losscc::{Gradient, Input, Options, Spec};
+    ///
+    /// let kernel = Spec::open("mse")?.derive()?.hessian_vector(None)?.compile(&Options::default())?;
+    /// let (x, y, v) = ([0.0, 3.0], [0.0, 0.0], [1.0, -2.0]);
+    /// let inputs = [("yhat", &x), ("y", &y), ("v_yhat", &v)].map(|(n, a)| Input::new(n, a, &[2]));
+    /// let mut product = [0.0; 2];
+    /// kernel.value_and_grad(&inputs, &[], &mut [Gradient::new("yhat", &mut product)])?;
+    /// assert_eq!(product, v);
+    /// # Ok::<(), losscc::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name that is no differentiated input.
+    pub fn hessian_vector(&self, wrt: Option<&[String]>) -> Result<Loss, Error> {
+        let wanted = self.wanted(wrt)?;
+        let program =
+            compile::hessian_vector((*self.program).clone(), &wanted).map_err(|d| self.fail(d))?;
+        Ok(self.with(program))
+    }
+
+    /// What [`Loss::hessian_vector`] calls the vector for an input: `v_x`, with underscores after it where the loss has
+    /// an input of such a name. `None` for what is no input.
+    pub fn vector_name(&self, input: &str) -> Option<String> {
+        let p = &self.program;
+        let input = p.inputs.iter().find(|&&i| *p.get(i).name == *input)?;
+        Some(vector::vector_name(p, *input).to_string())
+    }
+
+    /// This loss with another program, made of its own.
+    fn with(&self, program: Program) -> Loss {
+        Loss {
             program: Arc::new(program),
-            written: self.written.clone(),
+            written: None,
             sources: self.sources.clone(),
             rewrites: vec![],
             rows: self.rows,
             reduction: self.reduction.clone(),
-        };
-        Ok((loss, notes))
+        }
     }
 
     /// The loop nests of a kernel, as text.

@@ -294,6 +294,53 @@ fn second_derivatives_say_what_they_leave_out() {
 }
 
 #[test]
+fn hessian_vector_products() {
+    let data = file("hvp/data.json", r#"{"x": [1, 2], "y": 3}"#);
+    let v = file("hvp/v.json", r#"{"x": [1, 0], "y": -1, "z": [5]}"#);
+    let spec = file("hvp/l.loss", "loss l(x: [N], y: []) = y * sum(x^3)");
+    let eval = |flags: &[&str]| said(&[&["eval", &spec, "--data", &data], flags].concat(), "");
+    let (code, out, err) = eval(&["--hvp", &v, "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let expected = r#"{"loss": "l", "dtype": "f64", "value": 27.0, "grad": {"x": [9.0, 36.0], "y": 9.0}, "hvp": {"x": [15.0, -12.0], "y": 3.0}}"#;
+    assert_eq!(out.trim_end(), expected);
+    let (_, out, _) = eval(&["--hvp", &v, "--wrt", "y", "--json"]);
+    assert!(
+        out.contains(r#""grad": {"y": 9.0}, "hvp": {"y": 0.0}}"#),
+        "{out}"
+    );
+    let (_, out, _) = eval(&["--hvp", &v, "--hessian", "diag", "--json"]);
+    assert!(
+        out.contains(r#""hessian_diag": {"x": [18.0, 36.0], "y": 0.0}, "hvp": {"#),
+        "{out}"
+    );
+    let (_, out, _) = eval(&["--hvp", &v]);
+    let of = "Hessian of l times the vector, in x  (2)\n     15.000000   -12.000000\n";
+    assert!(out.contains(of), "{out}");
+    for (vectors, says) in [
+        (
+            r#"{"x": [1, 0]}"#,
+            "error: `--hvp` has no vector for `y`\n |\n = note: it has `x`\n = help: give an array `y`, or leave the input out of `--wrt`",
+        ),
+        (
+            r#"{"x": [1, 0, 2], "y": 1}"#,
+            "error: the vector for `x` in `--hvp` has the shape [3], but `x` has [2]",
+        ),
+        (r#"{"x": [1, "one"], "y": 1}"#, "error: cannot read `"),
+    ] {
+        let v = file("hvp/wrong.json", vectors);
+        let (code, out, err) = eval(&["--hvp", &v]);
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(err.contains(says), "{err}");
+    }
+    let (code, _, err) = eval(&["--hvp", "v.txt"]);
+    assert_eq!(code, 2);
+    assert!(
+        err.contains("`v.txt` is neither .npz, .npy, .json nor .csv"),
+        "{err}"
+    );
+}
+
+#[test]
 fn no_rows_are_no_error() {
     let data = file("rows/none.csv", "yhat,y\n");
     let (code, out, err) = said(&["eval", "mse", "--data", &data, "--json"], "");

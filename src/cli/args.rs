@@ -166,6 +166,10 @@ pub struct Eval {
     /// Also second derivatives: `diag` is d²L/dx² for each element x of each input
     #[arg(long, value_enum)]
     pub hessian: Option<Hessian>,
+    /// Also the product of the Hessian with a vector: a file with an array for each input that is differentiated by,
+    /// called as it; .npz, .json, .csv, or NAME=FILE.npy; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub hvp: Vec<String>,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,

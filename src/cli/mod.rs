@@ -7,7 +7,9 @@ mod check;
 mod compile;
 mod eval;
 mod files;
+mod load;
 mod output;
+mod results;
 mod test;
 
 use crate::error::Error;

@@ -13,6 +13,7 @@ pub mod partials;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
+pub mod vector;
 
 use crate::ir::{Program, TensorId};
 use crate::rewrite::{live, name};

@@ -1,7 +1,7 @@
 //! Definitions that are not worth a name are substituted into their readers.
 
 use super::product::is_closed;
-use super::{Memo, instantiate, live, rebuild_body, recurrent};
+use super::{Memo, instantiate, live, rebuild_body, recurrent, with_fresh_binders};
 use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, Type};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -294,7 +294,11 @@ pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
                 ref index,
                 default: None,
             } if gone.contains(&tensor) => {
-                instantiate(program, tensor, index).unwrap_or_else(|| program.make(node.clone()))
+                match instantiate(program, tensor, index) {
+                    // Definitions of their own may have bound the same axes.
+                    Some(e) => with_fresh_binders(program, e),
+                    None => program.make(node),
+                }
             }
             node => program.make(node),
         });

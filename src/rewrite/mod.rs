@@ -229,6 +229,14 @@ pub fn renamed(program: &mut Program, e: ExprId) -> ExprId {
     }
 }
 
+/// As [`renamed`], of every reduction in `e`.
+pub fn with_fresh_binders(program: &mut Program, e: ExprId) -> ExprId {
+    rebuild(program, e, &mut Memo::default(), |program, _, node| {
+        let id = program.mk(node);
+        renamed(program, id)
+    })
+}
+
 /// Definitions that `outputs` need, a definition before its readers where there is no recurrence; inputs are left out.
 pub fn live(program: &Program, outputs: &[TensorId]) -> Vec<TensorId> {
     let mut state = vec![0u8; program.tensors.len()];
