@@ -1,5 +1,5 @@
-//! Contractions: a sum over one axis of a product of two groups of factors, each with an axis that the other lacks,
-//! becomes a matrix product. What is around it stays: factors that the sum does not run over go to the readers, and a
+//! Contractions: a sum of products of two groups of factors, both with all axes of the sum and each with an axis that the
+//! other lacks, becomes a matrix product. What is around it stays: factors that the sum does not run over go to the readers, and a
 //! group that is no plain read becomes a map that is kept.
 
 use super::inline::{self, CHEAP, Inlined};
@@ -48,7 +48,7 @@ struct Found {
     /// Axes of both groups, and those of one only, in the order of the head.
     batch: Vec<AxisId>,
     own: [Vec<AxisId>; 2],
-    inner: AxisId,
+    inner: Vec<AxisId>,
 }
 
 /// What makes two generated parts one: the extents of the axes and an expression over canonical axes.
@@ -78,8 +78,8 @@ impl Contractor {
             let body = factors[1..]
                 .iter()
                 .fold(factors[0], |x, &y| parts.pool.op(Op::Mul, &[x, y]));
-            let axes = [&found.batch[..], &found.own[k], &[found.inner]].concat();
-            self.operand(parts, &name, body, &axes, &found.own[k])
+            let axes = [&found.batch[..], &found.own[k], &found.inner].concat();
+            self.operand(parts, &name, body, &axes, [&found.own[k], &found.inner])
         });
         let head: Vec<AxisId> = [&found.batch[..], &found.own[0], &found.own[1]].concat();
         let kind = Kind::Gemm {
@@ -87,7 +87,7 @@ impl Contractor {
             rows: found.own[0].len(),
         };
         let body = parts.pool.mk(Node::Op(Op::Mul, [a, b].into()));
-        let mut value = self.product(parts, kind, &name, &head, found.inner, body);
+        let mut value = self.product(parts, kind, &name, &head, &found.inner, body);
         let pool = &mut parts.pool;
         for f in found.outer {
             value = pool.op(Op::Mul, &[f, value]);
@@ -113,15 +113,15 @@ impl Contractor {
         name: &str,
         body: Id,
         axes: &[AxisId],
-        own: &[AxisId],
+        dims: [&[AxisId]; 2],
     ) -> Id {
-        if is_plain(parts, body, own) {
+        if is_plain(parts, body, dims) {
             return body;
         }
         // The same map for all products that need it: its axes as they first occur in it.
         let mut order = occurrence(&parts.pool, body);
         order.retain(|a| axes.contains(a));
-        if order.len() < axes.len() || !adjacent(&order, own) {
+        if order.len() < axes.len() || !dims.iter().all(|d| adjacent(&order, d)) {
             order = axes.to_vec();
         }
         let name = format!("{name} factor");
@@ -157,10 +157,10 @@ impl Contractor {
         kind: Kind,
         name: &Arc<str>,
         head: &[AxisId],
-        inner: AxisId,
+        inner: &[AxisId],
         body: Id,
     ) -> Id {
-        let all = [head, &[inner]].concat();
+        let all = [head, inner].concat();
         let (key, mut axes) = self.key(&mut parts.pool, &all, body);
         let index = head.iter().map(|&a| parts.pool.axis(a)).collect();
         let id = match self.products.get(&key) {
@@ -270,7 +270,6 @@ fn add(
 
 /// Takes a sum apart, if it is a contraction.
 fn find(pool: &Pool, part: &Part) -> Option<Found> {
-    let [inner] = part.over[..] else { return None };
     if part.kind != Kind::Fold(FoldOp::Sum)
         || part.ty != Type::Real
         || part.guard.is_some()
@@ -281,15 +280,16 @@ fn find(pool: &Pool, part: &Part) -> Option<Found> {
         return None;
     }
     let (mut outer, mut divisors, mut negative, mut factors) = (vec![], vec![], false, vec![]);
+    let free_of_sum = |f: Id| !part.over.iter().any(|&a| pool.has(f, a));
     let mut stack = vec![part.body];
     while let Some(f) = stack.pop() {
-        if !pool.has(f, inner) {
+        if free_of_sum(f) {
             outer.push(f);
             continue;
         }
         match pool.node(f) {
             Node::Op(Op::Mul, o) => stack.extend(o.iter().rev()),
-            Node::Op(Op::Div, o) if !pool.has(o[1], inner) => {
+            Node::Op(Op::Div, o) if free_of_sum(o[1]) => {
                 divisors.push(o[1]);
                 stack.push(o[0]);
             }
@@ -304,9 +304,13 @@ fn find(pool: &Pool, part: &Part) -> Option<Found> {
         }
     }
     let [a, b] = split(pool, &part.head, &factors)?;
+    let has = |group: &[Id], a: AxisId| group.iter().any(|&f| pool.has(f, a));
+    if !part.over.iter().all(|&r| has(&a, r) && has(&b, r)) {
+        return None;
+    }
     let axes = |group: &[Id]| -> Vec<AxisId> {
-        let has = |a: &AxisId| group.iter().any(|&f| pool.has(f, *a));
-        part.head.iter().copied().filter(has).collect()
+        let head = part.head.iter().copied();
+        head.filter(|&h| has(group, h)).collect()
     };
     let (of_a, of_b) = (axes(&a), axes(&b));
     let (batch, left): (Vec<AxisId>, Vec<AxisId>) = of_a.iter().partition(|x| of_b.contains(x));
@@ -323,7 +327,7 @@ fn find(pool: &Pool, part: &Part) -> Option<Found> {
         groups,
         batch,
         own,
-        inner,
+        inner: part.over.clone(),
     })
 }
 
@@ -395,7 +399,7 @@ fn adjacent(order: &[AxisId], own: &[AxisId]) -> bool {
 }
 
 /// Whether a group is a read of something in memory in the dtype, with axes that lie as a matrix's do.
-fn is_plain(parts: &Parts, body: Id, own: &[AxisId]) -> bool {
+fn is_plain(parts: &Parts, body: Id, dims: [&[AxisId]; 2]) -> bool {
     let Node::Read {
         from,
         index,
@@ -423,7 +427,7 @@ fn is_plain(parts: &Parts, body: Id, own: &[AxisId]) -> bool {
     let shape = parts.pool.shape(*from).iter();
     in_memory
         && parts.pool.ty(body) == Type::Real
-        && adjacent(&axes, own)
+        && dims.iter().all(|d| adjacent(&axes, d))
         && axes
             .iter()
             .zip(shape)

@@ -13,7 +13,7 @@ pub(super) enum Kind {
     /// The permutation that sorts `body` along the last axis of the head, what `guard` leaves out last. Both are reads
     /// of maps that are kept; the axis is storage, no loop of this part.
     Sort,
-    /// The matrix product that `body` is the product of two reads of, summed over the one axis of `over`. The head is
+    /// The matrix product that `body` is the product of two reads of, summed over the axes of `over`. The head is
     /// `batch` axes, which are loops, then axes of the first read, `rows` of them, then axes of the second.
     Gemm {
         batch: usize,

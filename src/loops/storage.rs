@@ -167,11 +167,23 @@ impl Layout {
     ) -> bool {
         let part = parts.part(v);
         (0..part.head.len()).any(|k| {
-            (part.bare(&parts.pool, k) || part.whole(part.head[k]))
-                && classes.of(v, part.head[k]) == class
-                && matches!(parts.pool.node(read.index[k]), Node::Axis(a)
-                    if classes.of(u, *a) == class && !parts.part(u).whole(*a))
+            part.bare(&parts.pool, k) && self.at_own(parts, classes, (v, k), u, read, class)
         })
+    }
+
+    /// Whether a read is at one position where the reader's loop over `class` is.
+    fn at_own(
+        &self,
+        parts: &Parts,
+        classes: &Classes,
+        (v, position): (PartId, usize),
+        u: PartId,
+        read: &Read,
+        class: Class,
+    ) -> bool {
+        classes.of(v, parts.part(v).head[position]) == class
+            && matches!(parts.pool.node(read.index[position]), Node::Axis(a)
+                if classes.of(u, *a) == class && !parts.part(u).whole(*a))
     }
 
     /// Maps that are better computed again where they are read.
@@ -317,7 +329,12 @@ impl Layout {
         let target = self.place(o);
         self.readers[v.index()].iter().all(|(m, read)| {
             let place = self.place(*m);
-            let local = |c: Class| self.local(parts, classes, v, *m, read, c);
+            // The classes of v are all different, as those of o are: also where it is no loop of its own.
+            let positions = 0..axes.len();
+            let local = |c: Class| {
+                let own = |k| self.at_own(parts, classes, (v, k), *m, read, c);
+                positions.clone().any(own)
+            };
             if place.stage == target.stage && place.path == target.path {
                 return place.order <= target.order && axes.iter().all(|&c| local(c));
             }
