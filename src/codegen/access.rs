@@ -1,9 +1,10 @@
 //! Loads and stores: addresses, which index is compared with what, and where lanes find their elements.
 
 use super::CheckKind;
-use super::lanes::{Cursor, Stream, Use};
+use super::copies::Copy;
+use super::lanes::{Condition, Cursor, Stream, Use};
 use super::layout::{SINK, ZERO, root};
-use super::stage::{Gen, Place, Result, arg, bug, memory, uses_axis};
+use super::stage::{Fact, Gen, Place, Result, arg, bug, memory, uses_axis};
 use super::value::Val;
 use crate::ast::Span;
 use crate::loops::{
@@ -11,7 +12,7 @@ use crate::loops::{
     Stmt, ValueId,
 };
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
 
 /// A load.
 pub(super) struct Read<'a> {
@@ -21,6 +22,16 @@ pub(super) struct Read<'a> {
     pub or: Option<ValueId>,
     pub checked: bool,
     pub span: Option<Span>,
+}
+
+/// What a lane loop walks through.
+struct Walk<'a> {
+    axis: LoopAxisId,
+    buffer: BufferId,
+    at: &'a [Index],
+    how: Use,
+    condition: Option<Condition>,
+    span: Option<Span>,
 }
 
 impl<'u, 'f> Gen<'u, 'f> {
@@ -137,21 +148,18 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// One past the last byte of a buffer.
-    fn buffer_end(&mut self, buffer: BufferId, own: bool) -> Value {
+    pub(super) fn buffer_end(&mut self, buffer: BufferId, own: bool) -> Value {
         let base = self.base(buffer, own);
-        let mut bytes = self.elem_size(self.elem(buffer));
-        let extents: Vec<Value> = self
-            .dims(buffer)
-            .into_iter()
-            .map(|e| self.extent(e))
-            .collect();
-        self.at_entry(|c| {
-            let mut end = c.ins().iconst(types::I64, std::mem::take(&mut bytes));
-            for e in extents {
-                end = c.ins().imul(end, e);
-            }
-            c.ins().iadd(base, end)
-        })
+        let mut cells: Option<Value> = None;
+        for extent in self.dims(buffer) {
+            let extent = self.extent(extent);
+            cells = Some(cells.map_or(extent, |n| self.b.ins().imul(n, extent)));
+        }
+        let size = self.elem_size(self.elem(buffer));
+        match cells {
+            None => self.b.ins().iadd_imm_s(base, size),
+            Some(cells) => self.element(base, None, size, cells),
+        }
     }
 
     /// Bytes from one element along the lane axis to the next; `None` where it is an element's size.
@@ -195,8 +203,10 @@ impl<'u, 'f> Gen<'u, 'f> {
     ) -> Result<()> {
         for stmt in body {
             match stmt {
+                // Constants may stand anywhere; made here they serve as conditions.
+                Stmt::Let(id, expr @ (Expr::Bool(_) | Expr::Int(_))) => self.make(*id, expr)?,
                 Stmt::Let(
-                    _,
+                    id,
                     Expr::Load {
                         from,
                         at,
@@ -206,9 +216,17 @@ impl<'u, 'f> Gen<'u, 'f> {
                     },
                 ) => {
                     self.check_rank(*from, at)?;
-                    let known = !checked && or.is_none() && when.is_none() && !within_if;
-                    if known || self.all_proved(*from, at) {
-                        self.add_stream(axis, *from, at, Use::Load, streams)?;
+                    let condition = self.condition(*from, at, (*when, *or, *checked));
+                    let walk = Walk {
+                        axis,
+                        buffer: *from,
+                        at,
+                        how: Use::Load,
+                        condition,
+                        span: self.unit.loops.values[id.0 as usize].span,
+                    };
+                    if !within_if || self.all_proved(*from, at) {
+                        self.add_stream(walk, streams)?;
                     }
                 }
                 Stmt::Store {
@@ -216,8 +234,17 @@ impl<'u, 'f> Gen<'u, 'f> {
                 } => {
                     self.check_rank(*to, at)?;
                     let keeps = guard.is_some() || *how != How::Set || within_if;
-                    if self.all_proved(*to, at) {
-                        self.add_stream(axis, *to, at, Use::Store { keeps }, streams)?;
+                    let condition = (!self.all_proved(*to, at)).then(Condition::default);
+                    let walk = Walk {
+                        axis,
+                        buffer: *to,
+                        at,
+                        how: Use::Store { keeps },
+                        condition,
+                        span: None,
+                    };
+                    if !within_if || condition.is_none() {
+                        self.add_stream(walk, streams)?;
                     }
                 }
                 Stmt::If { then, .. } => self.scan_streams(axis, then, true, streams)?,
@@ -232,17 +259,30 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    fn add_stream(
-        &mut self,
-        axis: LoopAxisId,
-        buffer: BufferId,
+    /// What a load depends on beyond its address; nothing where it is in range whatever the data are.
+    fn condition(
+        &self,
+        from: BufferId,
         at: &[Index],
-        how: Use,
-        streams: &mut Vec<Stream>,
-    ) -> Result<()> {
+        (when, or, checked): (Option<ValueId>, Option<ValueId>, bool),
+    ) -> Option<Condition> {
+        let conditional = checked || or.is_some() || when.is_some();
+        let or = or.is_some();
+        (conditional && !self.all_proved(from, at)).then_some(Condition { when, or, checked })
+    }
+
+    fn add_stream(&mut self, walk: Walk, streams: &mut Vec<Stream>) -> Result<()> {
+        let Walk {
+            axis,
+            buffer,
+            at,
+            how,
+            condition,
+            ..
+        } = walk;
         let owner = root(self.unit.loops, buffer);
-        let same = |s: &&mut Stream| s.buffer == owner && s.at == at;
-        for s in streams.iter_mut().filter(|s| same(s)) {
+        let same = |s: &&mut Stream| s.buffer == owner && s.at == at && s.condition == condition;
+        for s in streams.iter_mut().filter(same) {
             match (&mut s.how, how) {
                 // What is loaded after a store is found where the store left it.
                 (Use::Load | Use::Store { .. }, Use::Load) => return Ok(()),
@@ -253,7 +293,11 @@ impl<'u, 'f> Gen<'u, 'f> {
                 (Use::Load, Use::Store { .. }) => {}
             }
         }
-        if !uses_axis(at, axis) {
+        if !uses_axis(at, axis) || !self.uniform_condition(&walk) {
+            return Ok(());
+        }
+        let stores = |s: &Stream| s.buffer == owner && (s.how != Use::Load || how != Use::Load);
+        if condition.is_some() && streams.iter().any(stores) {
             return Ok(());
         }
         let zero = self.b.ins().iconst(types::I64, 0);
@@ -276,33 +320,167 @@ impl<'u, 'f> Gen<'u, 'f> {
             });
         }
         let own = how != Use::Load;
-        let start = self.address(buffer, &indices, own);
-        let end = self.buffer_end(buffer, own);
         let size = self.elem_size(self.elem(buffer));
-        let stride = self.stride(buffer, at, axis);
+        let mut stride = self.stride(buffer, at, axis);
+        let fine = self.stream_fine(&walk, &indices)?;
+        if let Some(fine) = fine {
+            stride = stride.map(|stride| {
+                let size = self.b.ins().iconst(types::I64, size);
+                self.b.ins().select(fine, stride, size)
+            });
+        }
+        let start = self.address(buffer, &indices, own);
         let slot = self.slot(size);
+        if fine.is_some() && !own {
+            self.clear_slot(slot, size);
+        }
         streams.push(Stream {
             buffer: owner,
             at: at.to_vec(),
+            condition,
+            fine,
             size,
             how,
             written: false,
             start,
             stride,
-            end,
             slot,
         });
         Ok(())
     }
 
-    fn stream_cursor(&mut self, buffer: BufferId, at: &[Index], store: bool) -> Option<Cursor> {
+    /// Whether what a stream depends on is the same for all lanes and known before the loop.
+    fn uniform_condition(&self, walk: &Walk) -> bool {
+        let Some(condition) = walk.condition else {
+            return true;
+        };
+        let fits = walk
+            .at
+            .iter()
+            .zip(self.dims(walk.buffer))
+            .all(|(i, e)| !uses_axis(std::slice::from_ref(i), walk.axis) || self.proved(i, e));
+        let known = |v: ValueId| {
+            let val = self.values.get(v.0 as usize).copied().flatten();
+            val.is_some_and(|v| !v.lanes())
+        };
+        fits && condition.when.is_none_or(known)
+    }
+
+    /// Whether the elements of a stream are there, for all lanes alike; nothing where they always are. Where they must
+    /// be and are not, ends the call.
+    fn stream_fine(&mut self, walk: &Walk, indices: &[Value]) -> Result<Option<Value>> {
+        let Some(condition) = walk.condition else {
+            return Ok(None);
+        };
+        let when = condition.when.map(|w| self.flag(w)).transpose()?;
+        let store = walk.how != Use::Load;
+        let mut fine = when;
+        if !(condition.checked || condition.or || store) {
+            return Ok(fine);
+        }
+        // An error is reported at the first element; without one there is none.
+        let (begin, end) = self.range(walk.axis);
+        self.places.push((walk.axis, Place::Lanes));
+        for (k, extent) in self.dims(walk.buffer).into_iter().enumerate() {
+            if self.proved(&walk.at[k], extent) {
+                continue;
+            }
+            if !condition.checked || condition.or {
+                let inside = self.in_range(indices[k], extent);
+                fine = Some(fine.map_or(inside, |f| self.b.ins().band(f, inside)));
+            } else if self.unchecked(indices[k], extent, condition.when, Some(walk.axis)) {
+                let inside = self.in_range(indices[k], extent);
+                let some = self.b.ins().icmp(IntCC::SignedLessThan, begin, end);
+                let needed = when.map_or(some, |when| self.b.ins().band(some, when));
+                let ok = self.or_idle(inside, Some(needed));
+                let check = self.index_check(walk.buffer, k, walk.span);
+                self.check(ok, check, indices[k], Some(begin))?;
+            }
+        }
+        self.places.pop();
+        Ok(fine)
+    }
+
+    /// Whether an index still has to be checked; notes that it is.
+    fn unchecked(
+        &mut self,
+        index: Value,
+        extent: ExtentIndex,
+        when: Option<ValueId>,
+        axis: Option<LoopAxisId>,
+    ) -> bool {
+        let facts = [(None, None), (when, None), (None, axis), (when, axis)];
+        let fact = |(when, axis)| Fact::Checked(index, extent, when, axis);
+        if facts.iter().any(|&f| self.known.get(fact(f)).is_some()) {
+            return false;
+        }
+        self.known.add(fact((when, axis)), index);
+        true
+    }
+
+    /// Zeros: what is read where nothing is there.
+    fn clear_slot(&mut self, slot: StackSlot, size: i64) {
+        let zero = self.emitter(1).bits(0).values()[0];
+        let bytes = (self.copies * self.width.lanes()) as i64 * size;
+        for k in (0..bytes.max(16)).step_by(16) {
+            self.b.ins().stack_store(types::I64, zero, slot, k as i32);
+        }
+    }
+
+    /// Whether a load in a lane loop may be put off and repeated: it walks through memory that the loop only reads.
+    pub(super) fn reloads(&self, expr: &Expr) -> bool {
+        let Expr::Load {
+            from,
+            at,
+            when,
+            or,
+            checked,
+        } = expr
+        else {
+            return false;
+        };
+        let Some(lanes) = &self.lane_loop else {
+            return false;
+        };
+        let condition = self.condition(*from, at, (*when, *or, *checked));
+        let owner = root(self.unit.loops, *from);
+        !lanes.stored.contains(&owner)
+            && lanes.streams.iter().any(|s| {
+                s.buffer == owner && s.at == *at && s.condition == condition && s.stride.is_none()
+            })
+    }
+
+    /// The buffers in whose memory a block stores.
+    pub(super) fn find_stored(&self, block: &[Stmt], out: &mut Vec<BufferId>) {
+        for stmt in block {
+            match stmt {
+                Stmt::Store { to, .. } | Stmt::Fill { to, .. } => {
+                    out.push(root(self.unit.loops, *to));
+                }
+                Stmt::Sort(sort) => out.push(root(self.unit.loops, sort.into)),
+                Stmt::Gemm(gemm) => out.push(root(self.unit.loops, gemm.c.buffer)),
+                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+                    self.find_stored(body, out)
+                }
+                Stmt::Let(..) | Stmt::Fold { .. } => {}
+            }
+        }
+    }
+
+    fn stream_cursor(
+        &mut self,
+        buffer: BufferId,
+        at: &[Index],
+        condition: Option<Condition>,
+        store: bool,
+    ) -> Option<(Cursor, Option<Value>)> {
         let owner = root(self.unit.loops, buffer);
         let lanes = self.lane_loop.as_mut()?;
         let index = lanes.index;
         let mut same = lanes
             .streams
             .iter_mut()
-            .filter(|s| s.buffer == owner && s.at == at);
+            .filter(|s| s.buffer == owner && s.at == at && s.condition == condition);
         // A load reads what a store of this step wrote.
         let first = same.next()?;
         let s = match same.next() {
@@ -313,9 +491,13 @@ impl<'u, 'f> Gen<'u, 'f> {
             return None;
         }
         s.written |= store;
-        let (start, stride, size) = (s.start, s.stride, s.size);
-        let address = self.element(start, stride, size, index);
-        Some(Cursor { address, stride })
+        let (start, stride, size, fine, slot) = (s.start, s.stride, s.size, s.fine, s.slot);
+        let mut address = self.element(start, stride, size, index);
+        if let Some(fine) = fine {
+            let slot = self.b.ins().stack_addr(types::I64, slot, 0);
+            address = self.b.ins().select(fine, address, slot);
+        }
+        Some((Cursor { address, stride }, fine))
     }
 
     // ---- loads
@@ -325,8 +507,18 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(axis) = self.lane_loop.as_ref().map(|l| l.axis) else {
             return self.load_one(&read);
         };
-        if let Some(cursor) = self.stream_cursor(read.from, read.at, false) {
-            return self.load_lanes(read.from, cursor);
+        let condition = self.condition(read.from, read.at, (read.when, read.or, read.checked));
+        if let Some((cursor, fine)) = self.stream_cursor(read.from, read.at, condition, false) {
+            let loaded = self.load_lanes(read.from, cursor)?;
+            return match (read.or, fine) {
+                (Some(or), Some(fine)) => {
+                    let or = self.val(or)?;
+                    let mask = self.mask_of(Val::Flag(fine))?;
+                    let mask = self.spread(mask);
+                    self.pick_lanes(mask, loaded, or)
+                }
+                _ => Ok(loaded),
+            };
         }
         let proved = self.all_proved(read.from, read.at);
         let conditional = read.checked || read.or.is_some() || read.when.is_some();
@@ -382,9 +574,10 @@ impl<'u, 'f> Gen<'u, 'f> {
     /// In the tail, the elements copied to a slot, as nothing beyond the buffer's `end` may be read; without an end, as
     /// nothing beyond the last element may be written.
     fn through_slot(&mut self, from: Cursor, size: i64, end_of: Option<Value>) -> Result<Cursor> {
-        let Some((tail, i, end)) = self.lane_loop.as_ref().map(|l| (l.tail, l.index, l.end)) else {
+        let Some((i, end)) = self.lane_loop.as_ref().map(|l| (l.index, l.end)) else {
             return Err(bug("no lane loop"));
         };
+        let tail = self.in_tail()?;
         let slot = self.slot(size);
         let [copy, done] = [0; 2].map(|_| self.b.create_block());
         let args: Vec<Value> = [Some(from.address), from.stride]
@@ -404,7 +597,15 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.enter(copy);
         let slot = self.b.ins().stack_addr(types::I64, slot, 0);
         let count = self.b.ins().isub(end, i);
-        self.copy((slot, None), (from.address, from.stride), size, count);
+        let copy = Copy {
+            to: (slot, None),
+            from: (from.address, from.stride),
+            size,
+        };
+        match end_of {
+            None => self.copy(&[copy], count),
+            Some(_) => self.copy_each(&[copy], count),
+        }
         let mut args = vec![arg(slot)];
         if from.stride.is_some() {
             args.push(arg(self.b.ins().iconst(types::I64, size)));
@@ -439,26 +640,18 @@ impl<'u, 'f> Gen<'u, 'f> {
         let compare = !proved && (read.checked || read.or.is_some());
         let mut fine: Option<Value> = when;
         if compare {
-            let check = match read.or {
-                None => Some(self.index_check(read)),
-                Some(_) => None,
-            };
             for (k, extent) in self.dims(read.from).into_iter().enumerate() {
                 if self.proved(&read.at[k], extent) {
                     continue;
                 }
-                let inside = self.in_range(indices[k], extent);
-                match check {
-                    Some(check) => {
-                        let ok = self.or_idle(inside, when);
-                        self.check(ok, check, (k, indices[k]), lane)?;
-                    }
-                    None => {
-                        fine = Some(match fine {
-                            None => inside,
-                            Some(f) => self.b.ins().band(f, inside),
-                        })
-                    }
+                if read.or.is_some() {
+                    let inside = self.in_range(indices[k], extent);
+                    fine = Some(fine.map_or(inside, |f| self.b.ins().band(f, inside)));
+                } else if self.unchecked(indices[k], extent, read.when, None) {
+                    let inside = self.in_range(indices[k], extent);
+                    let ok = self.or_idle(inside, when);
+                    let check = self.index_check(read.from, k, read.span);
+                    self.check(ok, check, indices[k], lane)?;
                 }
             }
         }
@@ -477,9 +670,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    fn index_check(&mut self, read: &Read) -> usize {
-        let buffer = self.unit.loops.buffers[read.from.0 as usize].name.clone();
-        self.new_check(CheckKind::Index { buffer }, read.span)
+    fn index_check(&mut self, from: BufferId, position: usize, span: Option<Span>) -> usize {
+        let buffer = self.unit.loops.buffers[from.0 as usize].name.clone();
+        self.new_check(CheckKind::Index { buffer, position }, span)
     }
 
     /// `fine`, or a condition does not hold.
@@ -545,12 +738,10 @@ impl<'u, 'f> Gen<'u, 'f> {
     fn gather(&mut self, read: &Read) -> Result<Val> {
         let when = read.when.map(|w| self.val(w)).transpose()?;
         let alive = self.alive(when)?;
-        let check = match (read.checked, read.or) {
-            (true, None) => Some(self.index_check(read)),
-            _ => None,
-        };
+        let checked = read.checked && read.or.is_none();
         let lanes = self.lane_index_lists(read.at)?;
         let dims = self.dims(read.from);
+        let mut checks = vec![None; dims.len()];
         let zero = self.cell_address(ZERO);
         let (mut cells, mut fines) = (vec![], vec![]);
         for (k, indices) in lanes.iter().enumerate() {
@@ -560,10 +751,15 @@ impl<'u, 'f> Gen<'u, 'f> {
                     continue;
                 }
                 let inside = self.in_range(index, extent);
-                if let Some(check) = check {
+                if checked {
+                    let check = match checks[d] {
+                        Some(check) => check,
+                        None => self.index_check(read.from, d, read.span),
+                    };
+                    checks[d] = Some(check);
                     let ok = self.or_idle(inside, Some(alive[k]));
                     let lane = self.lane_at(k);
-                    self.check(ok, check, (d, index), lane)?;
+                    self.check(ok, check, index, lane)?;
                 } else {
                     fine = self.b.ins().band(fine, inside);
                 }
@@ -625,7 +821,8 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(axis) = self.lane_loop.as_ref().map(|l| l.axis) else {
             return self.store_one(to, at, how, value, guard);
         };
-        if let Some(cursor) = self.stream_cursor(to, at, true) {
+        let condition = (!self.all_proved(to, at)).then(Condition::default);
+        if let Some((cursor, _)) = self.stream_cursor(to, at, condition, true) {
             return self.store_lanes(to, cursor, how, value, guard);
         }
         if !uses_axis(at, axis) && !self.lane_values(at)? {
@@ -651,19 +848,20 @@ impl<'u, 'f> Gen<'u, 'f> {
         let target = self.place_cursor(to, at, axis, true)?;
         let cursor = self.through_slot(target, size, None)?;
         self.store_lanes(to, cursor, how, value, guard)?;
-        let Some((tail, i, end)) = self.lane_loop.as_ref().map(|l| (l.tail, l.index, l.end)) else {
+        let Some((i, end)) = self.lane_loop.as_ref().map(|l| (l.index, l.end)) else {
             return Err(bug("no lane loop"));
         };
+        let tail = self.in_tail()?;
         let [copy, done] = [0; 2].map(|_| self.b.create_block());
         self.b.ins().brif(tail, copy, &[], done, &[]);
         self.enter(copy);
         let count = self.b.ins().isub(end, i);
-        self.copy(
-            (target.address, target.stride),
-            (cursor.address, cursor.stride),
+        let copy = Copy {
+            to: (target.address, target.stride),
+            from: (cursor.address, cursor.stride),
             size,
-            count,
-        );
+        };
+        self.copy(&[copy], count);
         self.b.ins().jump(done, &[]);
         self.enter(done);
         Ok(())

@@ -447,8 +447,10 @@ impl<'u, 'f> Gen<'u, 'f> {
                 lanes.pending.push(pending);
                 return Ok(());
             }
+            let x = self.fold_elements(&pending)?;
             let valid = self.valid_masks()?;
-            return self.fold_lanes(pending, Some(valid));
+            let x = self.fold_within(id, x, valid)?;
+            return self.accumulate(id, x);
         }
         let value = self.val(value)?;
         let guard = guard.map(|g| self.val(g)).transpose()?;
@@ -459,7 +461,8 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
             Accumulator::Arg { best, at } => self.fold_arg(kind, (best, at), value, guard),
             Accumulator::Each { vectors, .. } => {
-                self.fold_vectors(kind, &vectors, value, guard, None)
+                let x = self.elements(kind, value, guard)?;
+                self.combine(kind, &vectors, x)
             }
             Accumulator::EachArg { best, at } => {
                 self.fold_each_arg(kind, (&best, &at), value, guard)
@@ -554,50 +557,64 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    /// A fold of the lane loop; `valid` says which lanes are elements.
-    pub(super) fn fold_lanes(&mut self, fold: Pending, valid: Option<Bundle>) -> Result<()> {
+    /// What a fold of the lane loop combines: the identity where its guard does not hold.
+    pub(super) fn fold_elements(&mut self, fold: &Pending) -> Result<Bundle> {
         let kind = self.kind_of(fold.id)?;
-        let Some(Accumulator::Lanes { vectors, .. }) = self.folds.get(&fold.id).cloned() else {
-            return Err(bug("a lane fold outside of its loop"));
-        };
         let value = self.val(fold.value)?;
         let guard = fold.guard.map(|g| self.val(g)).transpose()?;
-        self.fold_vectors(kind, &vectors, value, guard, valid)
+        self.elements(kind, value, guard)
     }
 
-    fn fold_vectors(
-        &mut self,
-        kind: Kind,
-        accumulators: &[Variable],
-        value: Val,
-        guard: Option<Val>,
-        valid: Option<Bundle>,
-    ) -> Result<()> {
-        let mut mask = valid;
-        if let Some(guard) = guard {
-            let guard = self.mask_of(guard)?;
-            let guard = self.spread(guard);
-            mask = Some(match mask {
-                None => guard,
-                Some(m) => self.emitter(m.copies()).and(m, guard),
-            });
+    /// The elements, or the identity outside of a mask.
+    pub(super) fn fold_within(&mut self, id: FoldId, x: Bundle, mask: Bundle) -> Result<Bundle> {
+        let kind = self.kind_of(id)?;
+        if kind.is_float() {
+            return Ok(neutral_floats(&mut self.emitter(x.copies()), kind, x, mask));
         }
+        self.neutral_ints(kind, x, mask)
+    }
+
+    /// Combines elements with the accumulators of a fold of the lane loop.
+    pub(super) fn accumulate(&mut self, id: FoldId, x: Bundle) -> Result<()> {
+        let kind = self.kind_of(id)?;
+        let Some(Accumulator::Lanes { vectors, .. }) = self.folds.get(&id).cloned() else {
+            return Err(bug("a lane fold outside of its loop"));
+        };
+        self.combine(kind, &vectors, x)
+    }
+
+    fn elements(&mut self, kind: Kind, value: Val, guard: Option<Val>) -> Result<Bundle> {
+        let mask = match guard {
+            None => None,
+            Some(guard) => {
+                let mask = self.mask_of(guard)?;
+                Some(self.spread(mask))
+            }
+        };
+        if !kind.is_float() {
+            let x = self.int_elements(kind, value)?;
+            return match mask {
+                None => Ok(x),
+                Some(mask) => self.neutral_ints(kind, x, mask),
+            };
+        }
+        let x = match kind {
+            Kind::Any | Kind::All => self.mask_of(value)?,
+            _ => self.at_width(value, self.width)?,
+        };
+        let x = self.spread(x);
+        Ok(match mask {
+            None => x,
+            Some(mask) => neutral_floats(&mut self.emitter(x.copies()), kind, x, mask),
+        })
+    }
+
+    fn combine(&mut self, kind: Kind, accumulators: &[Variable], x: Bundle) -> Result<()> {
         let old: Vec<Value> = accumulators.iter().map(|&v| self.b.use_var(v)).collect();
         let new = if kind.is_float() {
-            let x = match kind {
-                Kind::Any | Kind::All => self.mask_of(value)?,
-                _ => self.at_width(value, self.width)?,
-            };
-            let x = self.spread(x);
-            let mut e = self.emitter(x.copies());
-            let x = match mask {
-                None => x,
-                Some(mask) => neutral_floats(&mut e, kind, x, mask),
-            };
             let old = bundle(&old[..x.copies()])?;
-            combine_floats(&mut e, kind, old, x)
+            combine_floats(&mut self.emitter(x.copies()), kind, old, x)
         } else {
-            let x = self.int_elements(kind, value, mask)?;
             let mut new = vec![];
             for (&old, &x) in old.iter().zip(x.values()) {
                 new.push(self.combine_int(kind, old, x));
@@ -610,29 +627,34 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// What is added to accumulators of ints: masks for a count, else ints with the identity where the mask is not set.
-    fn int_elements(&mut self, kind: Kind, value: Val, mask: Option<Bundle>) -> Result<Bundle> {
+    /// What is added to accumulators of ints: masks for a count.
+    fn int_elements(&mut self, kind: Kind, value: Val) -> Result<Bundle> {
+        if kind != Kind::Count {
+            return self.ints_of(value);
+        }
+        let x = self.mask_of(value)?;
+        let x = self.spread(x);
+        let integer = self.width.integer();
+        let out: Vec<Value> = x
+            .values()
+            .iter()
+            .map(|&v| cast(&mut self.b, integer, v))
+            .collect();
+        bundle(&out)
+    }
+
+    /// Ints, or the identity where the mask is not set.
+    fn neutral_ints(&mut self, kind: Kind, x: Bundle, mask: Bundle) -> Result<Bundle> {
+        let mut out = vec![];
         if kind == Kind::Count {
-            let x = self.mask_of(value)?;
-            let x = self.spread(x);
-            let mut e = self.emitter(x.copies());
-            let x = match mask {
-                None => x,
-                Some(mask) => e.and(x, mask),
-            };
-            let integer = self.width.integer();
-            let out: Vec<Value> = x
-                .values()
-                .iter()
-                .map(|&v| cast(&mut self.b, integer, v))
-                .collect();
+            for (&x, &m) in x.values().iter().zip(mask.values()) {
+                let m = cast(&mut self.b, self.width.integer(), m);
+                out.push(self.b.ins().band(x, m));
+            }
             return bundle(&out);
         }
-        let x = self.ints_of(value)?;
-        let Some(mask) = mask else { return Ok(x) };
         let mask = self.wide_masks(mask)?;
         let identity = self.vector_identity(kind);
-        let mut out = vec![];
         for (&x, &m) in x.values().iter().zip(mask.values()) {
             let m = cast(&mut self.b, types::I64X2, m);
             out.push(self.b.ins().bitselect(m, x, identity));
@@ -1044,7 +1066,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, at, 0);
             let check = self.new_check(CheckKind::Empty, span);
             let lane = self.lane_index();
-            self.check(fine, check, (0, at), lane)?;
+            self.check(fine, check, at, lane)?;
         }
         Ok(val)
     }

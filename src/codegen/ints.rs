@@ -187,7 +187,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             let idle = self.b.ins().icmp_imm_s(IntCC::Equal, when, 0);
             fine = self.b.ins().bor(fine, idle);
         }
-        self.check(fine, check, (0, y), lane)?;
+        self.check(fine, check, y, lane)?;
         // The hardware traps on a divisor of 0 and on the least int by -1.
         let one = self.b.ins().iconst(types::I64, 1);
         let next = self.b.ins().iadd(y, one);

@@ -8,15 +8,17 @@
 //! ```
 //! So an element goes through the same vector code wherever it stands and however many there are.
 
+use super::copies::Copy;
 use super::folds::{BLOCK, Pending};
+use super::layout::{MASK_CELLS, MASKS};
 use super::math::{Bundle, Width};
 use super::stage::{Gen, Place, Result, arg, bug, memory};
 use super::value::{Val, bundle, cast};
 use crate::ir::Op;
-use crate::loops::{BufferId, Expr, FoldId, Index, LoopAxisId, Stmt};
+use crate::loops::{BufferId, Expr, FoldId, Index, LoopAxisId, Stmt, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Type, Value, types,
+    Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
 
 /// The open lane loop.
@@ -25,11 +27,11 @@ pub(super) struct Lanes {
     /// The index of the step's first element, and one past the loop's last.
     pub index: Value,
     pub end: Value,
-    /// Whether this step is the tail.
-    pub tail: Value,
     /// Whether the statement at hand is in the body itself, not in an `If` or a loop of it.
     pub top: bool,
     pub streams: Vec<Stream>,
+    /// The buffers in whose memory the body stores.
+    pub stored: Vec<BufferId>,
     pub pending: Vec<Pending>,
 }
 
@@ -38,6 +40,10 @@ pub(super) struct Stream {
     /// The buffer in whose memory it lies.
     pub buffer: BufferId,
     pub at: Vec<Index>,
+    /// What decides whether its elements are there, and (before the loop) whether they are. Where they are not, its
+    /// slot stands for them.
+    pub condition: Option<Condition>,
+    pub fine: Option<Value>,
     /// Bytes of an element.
     pub size: i64,
     pub how: Use,
@@ -46,9 +52,15 @@ pub(super) struct Stream {
     /// Where element 0 of the axis lies (or would lie), and bytes from one to the next where it is not `size`.
     pub start: Value,
     pub stride: Option<Value>,
-    /// One past the buffer's last byte.
-    pub end: Value,
     pub slot: StackSlot,
+}
+
+/// What a load that may not be in range depends on beside its indices. A store depends on its indices alone.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Condition {
+    pub when: Option<ValueId>,
+    pub or: bool,
+    pub checked: bool,
 }
 
 /// What a lane loop does with a stream. What is loaded and then stored is two streams.
@@ -81,12 +93,15 @@ impl<'u, 'f> Gen<'u, 'f> {
             return Err(bug("a lane loop within a lane loop"));
         }
         let (begin, end) = self.range(axis);
-        self.copies = vectors_in_flight(body);
+        let weight = weight(body);
+        self.copies = vectors_in_flight(weight);
         let lanes = self.copies * self.width.lanes();
         let step = lanes as i64;
         for &f in folds {
             self.declare_lane_fold(f)?;
         }
+        let mut stored = vec![];
+        self.find_stored(body, &mut stored);
         let mut streams = vec![];
         self.find_streams(axis, body, &mut streams)?;
         let index = self.variable(begin);
@@ -97,7 +112,8 @@ impl<'u, 'f> Gen<'u, 'f> {
 
         let [head, whole, partial, ready, body_block, after, exit] =
             [0; 7].map(|_| self.b.create_block());
-        self.b.ins().jump(head, &[]);
+        let jump = self.b.ins().jump(head, &[]);
+        self.constants.before_loop = (weight <= SHORT).then_some(jump);
 
         // Which phase is next?
         self.b.switch_to_block(head);
@@ -118,11 +134,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         let is_whole = self.b.ins().icmp(IntCC::SignedLessThan, i, limit);
         self.b.ins().brif(is_whole, whole, &[], partial, &[]);
 
-        // Each stream's start and stride, the limit and whether it is the tail are parameters of `ready`.
+        // Each stream's start and stride and the limit are parameters of `ready`.
         self.enter(whole);
         let mut args = vec![arg(limit)];
-        let no = self.b.ins().iconst(types::I8, 0);
-        args.push(arg(no));
         for s in &streams {
             args.push(arg(s.start));
             args.extend(s.stride.map(arg));
@@ -134,7 +148,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.enter_tail(&streams, (i, end, limit), ready);
 
         let limit = self.b.append_block_param(ready, types::I64);
-        let tail = self.b.append_block_param(ready, types::I8);
         let mut placed = vec![];
         for s in &streams {
             let start = self.b.append_block_param(ready, types::I64);
@@ -158,14 +171,16 @@ impl<'u, 'f> Gen<'u, 'f> {
             axis,
             index: i,
             end,
-            tail,
             top: true,
             streams,
+            stored,
             pending: vec![],
         });
         self.places.push((axis, Place::Lanes));
+        let known = self.known.enter();
         self.block(body)?;
         self.fold_pending()?;
+        self.known.leave(known);
         self.drop_waiting();
         if self.copies < 4 {
             self.rotate(folds)?;
@@ -182,13 +197,14 @@ impl<'u, 'f> Gen<'u, 'f> {
         for (s, (start, stride)) in streams.iter_mut().zip(originals) {
             (s.start, s.stride) = (start, stride);
         }
-        self.leave_step(&streams, tail, (i, end))?;
+        self.leave_step(&streams, (i, next, end))?;
         if carries {
             self.carry_at_block_end((begin, end), next, folds)?;
         }
         self.b.ins().jump(head, &[]);
         self.b.seal_block(head);
         self.copies = 1;
+        self.constants.leave_loop();
         self.enter(exit);
         folds.iter().try_for_each(|&f| self.finish_fold(f))
     }
@@ -201,16 +217,22 @@ impl<'u, 'f> Gen<'u, 'f> {
         ready: Block,
     ) {
         let count = self.b.ins().isub(end, i);
-        let yes = self.b.ins().iconst(types::I8, 1);
-        let (mut near, mut far) = (vec![arg(limit), arg(yes)], vec![arg(limit), arg(yes)]);
+        let (mut near, mut far) = (vec![arg(limit)], vec![arg(limit)]);
         let mut fits: Option<Value> = None;
-        let mut copies = vec![];
+        let (mut loads, mut kept) = (vec![], vec![]);
         for s in streams {
             let from = self.element(s.start, s.stride, s.size, i);
             let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
             let back = self.b.ins().imul_imm_s(i, s.size);
             let start = self.b.ins().isub(slot, back);
             let mut placed = vec![arg(start)];
+            // Where nothing is there the slot is copied to itself.
+            let from = self.or_slot(s, from, slot);
+            let copy = Copy {
+                to: (slot, None),
+                from: (from, s.stride),
+                size: s.size,
+            };
             if s.stride.is_some() {
                 let size = self.b.ins().iconst(types::I64, s.size);
                 placed.push(arg(size));
@@ -220,21 +242,27 @@ impl<'u, 'f> Gen<'u, 'f> {
                 Use::Load => {
                     near.push(arg(s.start));
                     near.extend(s.stride.map(arg));
-                    let inside = self.step_fits(from, s.stride, s.size, s.end);
+                    let end = self.buffer_end(s.buffer, false);
+                    let mut inside = self.step_fits(from, s.stride, s.size, end);
+                    if let Some(fine) = s.fine {
+                        let none = self.b.ins().icmp_imm_s(IntCC::Equal, fine, 0);
+                        inside = self.b.ins().bor(inside, none);
+                    }
                     fits = Some(match fits {
                         None => inside,
                         Some(f) => self.b.ins().band(f, inside),
                     });
-                    copies.push((slot, from, s));
+                    loads.push(copy);
                 }
                 Use::Store { keeps } => {
                     near.extend(placed);
                     if keeps {
-                        self.copy((slot, None), (from, s.stride), s.size, count);
+                        kept.push(copy);
                     }
                 }
             }
         }
+        self.copy(&kept, count);
         let Some(fits) = fits else {
             self.b.ins().jump(ready, &near);
             return;
@@ -242,10 +270,16 @@ impl<'u, 'f> Gen<'u, 'f> {
         let copying = self.b.create_block();
         self.b.ins().brif(fits, ready, &near, copying, &[]);
         self.enter(copying);
-        for (slot, from, s) in copies {
-            self.copy((slot, None), (from, s.stride), s.size, count);
-        }
+        self.copy_each(&loads, count);
         self.b.ins().jump(ready, &far);
+    }
+
+    /// The address, or that of the slot where the stream's elements are not there.
+    fn or_slot(&mut self, s: &Stream, address: Value, slot: Value) -> Value {
+        match s.fine {
+            None => address,
+            Some(fine) => self.b.ins().select(fine, address, slot),
+        }
     }
 
     /// Whether a whole step from an address on lies within its buffer.
@@ -277,48 +311,75 @@ impl<'u, 'f> Gen<'u, 'f> {
         if pending.is_empty() {
             return Ok(());
         }
-        let tail = lanes.tail;
+        let mut elements = vec![];
         for fold in &pending {
-            self.val(fold.value)?;
-            fold.guard.map(|g| self.val(g)).transpose()?;
+            elements.push(self.fold_elements(fold)?);
         }
-        let [some, all, done] = [0; 3].map(|_| self.b.create_block());
-        self.b.ins().brif(tail, some, &[], all, &[]);
+        // In the tail only the lanes that are elements count.
+        let tail = self.in_tail()?;
+        let [some, done] = [0; 2].map(|_| self.b.create_block());
+        let all = |elements: &[Bundle]| -> Vec<_> {
+            let values = elements.iter().flat_map(|x| x.values());
+            values.map(|&v| arg(v)).collect()
+        };
+        self.b.ins().brif(tail, some, &[], done, &all(&elements));
         self.enter(some);
         let valid = self.valid_masks()?;
-        for &fold in &pending {
-            self.fold_lanes(fold, Some(valid))?;
+        let mut within = vec![];
+        for (fold, &x) in pending.iter().zip(&elements) {
+            within.push(self.fold_within(fold.id, x, valid)?);
         }
-        self.b.ins().jump(done, &[]);
-        self.enter(all);
-        for &fold in &pending {
-            self.fold_lanes(fold, None)?;
+        self.b.ins().jump(done, &all(&within));
+        for x in &mut elements {
+            let mut params = vec![];
+            for &v in x.values() {
+                let ty = self.b.func.dfg.value_type(v);
+                params.push(self.b.append_block_param(done, ty));
+            }
+            *x = bundle(&params)?;
         }
-        self.b.ins().jump(done, &[]);
         self.enter(done);
+        for (fold, x) in pending.iter().zip(elements) {
+            self.accumulate(fold.id, x)?;
+        }
         Ok(())
+    }
+
+    /// Whether this step is the tail: a whole one ends where the loop does at the latest.
+    pub(super) fn in_tail(&mut self) -> Result<Value> {
+        let (index, end) = (self.current()?.index, self.current()?.end);
+        let step = (self.copies * self.width.lanes()) as i64;
+        let next = self.b.ins().iadd_imm_s(index, step);
+        Ok(self.b.ins().icmp(IntCC::SignedGreaterThan, next, end))
     }
 
     /// After a phase: what the tail stored goes where it belongs.
     fn leave_step(
         &mut self,
         streams: &[Stream],
-        tail: Value,
-        (i, end): (Value, Value),
+        (i, next, end): (Value, Value, Value),
     ) -> Result<()> {
         let stored = |s: &&Stream| s.how != Use::Load;
         if !streams.iter().any(|s| stored(&s)) {
             return Ok(());
         }
         let [out, done] = [0; 2].map(|_| self.b.create_block());
+        let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
         self.b.ins().brif(tail, out, &[], done, &[]);
         self.enter(out);
         let count = self.b.ins().isub(end, i);
+        let mut copies = vec![];
         for s in streams.iter().filter(stored) {
             let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
             let to = self.element(s.start, s.stride, s.size, i);
-            self.copy((to, s.stride), (slot, None), s.size, count);
+            let to = self.or_slot(s, to, slot);
+            copies.push(Copy {
+                to: (to, s.stride),
+                from: (slot, None),
+                size: s.size,
+            });
         }
+        self.copy(&copies, count);
         self.b.ins().jump(done, &[]);
         self.enter(done);
         Ok(())
@@ -390,25 +451,22 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().vconst(width.vector(), constant)
     }
 
-    /// Which lanes are elements, as masks of all vectors in flight.
+    /// Which lanes are elements, as masks of all vectors in flight: part of a table that the caller holds.
     pub(super) fn valid_masks(&mut self) -> Result<Bundle> {
         let (index, end) = (self.current()?.index, self.current()?.end);
         let left = self.b.ins().isub(end, index);
         let step = (self.copies * self.width.lanes()) as i64;
         let step = self.b.ins().iconst(types::I64, step);
         let left = self.b.ins().smin(left, step);
-        let integer = self.width.integer();
-        let left = match self.width {
-            Width::F32X4 => self.b.ins().ireduce(types::I32, left),
-            Width::F64X2 => left,
-        };
-        let left = self.b.ins().splat(integer, left);
+        let bytes = (16 / self.width.lanes()) as i64;
+        let back = self.b.ins().imul_imm_s(left, bytes);
+        let from = self.cell_address(MASKS + MASK_CELLS / 2);
+        let from = self.b.ins().isub(from, back);
+        let vector = self.width.vector();
         let mut out = vec![];
         for k in 0..self.copies {
-            let lane = self.ramp(self.width, (k * self.width.lanes()) as u64);
-            let lane = cast(&mut self.b, integer, lane);
-            let mask = self.b.ins().icmp(IntCC::SignedGreaterThan, left, lane);
-            out.push(cast(&mut self.b, self.width.vector(), mask));
+            let offset = 16 * k as i32;
+            out.push(self.b.ins().load(vector, memory(), from, offset));
         }
         bundle(&out)
     }
@@ -453,95 +511,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().iadd(start, offset)
     }
 
-    /// Copies `count` (at least 1) elements, 16 bytes at a time where they are contiguous.
-    pub(super) fn copy(
-        &mut self,
-        (to, to_stride): (Value, Option<Value>),
-        (from, from_stride): (Value, Option<Value>),
-        size: i64,
-        count: Value,
-    ) {
-        let piece = 16 / size;
-        let zero = self.b.ins().iconst(types::I64, 0);
-        let start = [zero, to, from];
-        if to_stride.is_some() || from_stride.is_some() || size == 1 {
-            self.copy_run(
-                (to_stride, from_stride),
-                element_type(size),
-                (1, size),
-                count,
-                start,
-            );
-            return;
-        }
-        let whole = self.b.ins().band_imm_s(count, -piece);
-        let mut state = self.copy_run((None, None), types::I8X16, (piece, 16), whole, start);
-        if size == 4 {
-            state = self.copy_if(types::I64, 2, count, state);
-            self.copy_if(types::I32, 1, count, state);
-        } else {
-            self.copy_if(types::I64, 1, count, state);
-        }
-    }
-
-    /// Copies one piece of `elements` if that bit is set in `count`.
-    fn copy_if(
-        &mut self,
-        ty: Type,
-        elements: i64,
-        count: Value,
-        [k, to, from]: [Value; 3],
-    ) -> [Value; 3] {
-        let [copy, done] = [0; 2].map(|_| self.b.create_block());
-        let wanted = self.b.ins().band_imm_s(count, elements);
-        self.b
-            .ins()
-            .brif(wanted, copy, &[], done, &[arg(to), arg(from)]);
-        self.enter(copy);
-        let x = self.b.ins().load(ty, memory(), from, 0);
-        self.b.ins().store(memory(), x, to, 0);
-        let bytes = i64::from(ty.bytes());
-        let next = [to, from].map(|p| self.b.ins().iadd_imm_s(p, bytes));
-        self.b.ins().jump(done, &next.map(arg));
-        let [to, from] = [0; 2].map(|_| self.b.append_block_param(done, types::I64));
-        self.enter(done);
-        [k, to, from]
-    }
-
-    /// Copies from the element at `state` (which one, to where, from where) up to `count`, `by` elements of `bytes`
-    /// bytes at a time; returns the state after.
-    fn copy_run(
-        &mut self,
-        (to_stride, from_stride): (Option<Value>, Option<Value>),
-        ty: Type,
-        (by, bytes): (i64, i64),
-        count: Value,
-        state: [Value; 3],
-    ) -> [Value; 3] {
-        let [head, step, done] = [0; 3].map(|_| self.b.create_block());
-        self.b.ins().jump(head, &state.map(arg));
-        let [k, to, from] = [0; 3].map(|_| self.b.append_block_param(head, types::I64));
-        self.b.switch_to_block(head);
-        let more = self.b.ins().icmp(IntCC::SignedLessThan, k, count);
-        self.b.ins().brif(more, step, &[], done, &[]);
-        self.enter(step);
-        let x = self.b.ins().load(ty, memory(), from, 0);
-        self.b.ins().store(memory(), x, to, 0);
-        let next = self.b.ins().iadd_imm_s(k, by);
-        let advance = |g: &mut Self, p: Value, stride: Option<Value>| match stride {
-            Some(stride) => g.b.ins().iadd(p, stride),
-            None => g.b.ins().iadd_imm_s(p, bytes),
-        };
-        let to_next = advance(self, to, to_stride);
-        let from_next = advance(self, from, from_stride);
-        self.b
-            .ins()
-            .jump(head, &[arg(next), arg(to_next), arg(from_next)]);
-        self.b.seal_block(head);
-        self.enter(done);
-        [k, to, from]
-    }
-
     /// A stack slot for a step's elements.
     pub(super) fn slot(&mut self, size: i64) -> StackSlot {
         let bytes = self.copies as i64 * self.width.lanes() as i64 * size;
@@ -551,23 +520,17 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 }
 
-/// The int type of an element's bytes.
-pub(super) fn element_type(size: i64) -> Type {
-    match size {
-        1 => types::I8,
-        4 => types::I32,
-        _ => types::I64,
-    }
-}
-
 /// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
-fn vectors_in_flight(body: &[Stmt]) -> usize {
-    match weight(body) {
+fn vectors_in_flight(weight: usize) -> usize {
+    match weight {
         0..=75 => 4,
         76..=200 => 2,
         _ => 1,
     }
 }
+
+/// Bodies up to this weight have registers to spare for constants.
+const SHORT: usize = 30;
 
 /// About how many instructions a body has for each vector.
 fn weight(block: &[Stmt]) -> usize {

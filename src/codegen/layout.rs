@@ -5,17 +5,19 @@ use crate::loops::{BufferId, ExtentIndex, Home, Loops};
 /// How many axis values a failed check reports at most.
 pub const PLACES: usize = 6;
 
-/// Cell of the position whose index was out of range.
-pub const ERROR_POSITION: usize = 0;
-/// Cell of the index.
-pub const ERROR_INDEX: usize = 1;
+/// Cell of the index that was out of range.
+pub const ERROR_INDEX: usize = 0;
 /// First cell of the values of the axes.
-pub const ERROR_PLACE: usize = 2;
+pub const ERROR_PLACE: usize = ERROR_INDEX + 1;
 /// Two cells that are 0: what a load reads whose index is out of range and that has another value then.
 pub const ZERO: usize = ERROR_PLACE + PLACES;
 /// Two cells that nobody reads: where a store goes whose guard does not hold.
 pub const SINK: usize = ZERO + 2;
-const FIRST: usize = SINK + 2;
+/// A vector step of set bits, then one of zeros: masks of a step's first elements begin within it.
+pub const MASKS: usize = SINK + 2;
+/// Its cells.
+pub const MASK_CELLS: usize = 16;
+const FIRST: usize = MASKS + MASK_CELLS;
 
 /// Which cell holds what.
 #[derive(Debug, Clone)]

@@ -9,6 +9,7 @@
 //! are equal. So there is one form of every operator, and a scalar's result is a vector's.
 
 mod access;
+mod copies;
 mod elements;
 mod folds;
 mod gemm;
@@ -96,8 +97,8 @@ pub struct Check {
 
 #[derive(Debug, Clone)]
 pub enum CheckKind {
-    /// A read of `buffer`; the code reports which position of it had an index out of range, and the index.
-    Index { buffer: String },
+    /// A read of `buffer` with an index out of range at one of its positions; the code reports the index.
+    Index { buffer: String, position: usize },
     /// An int divided by 0.
     Divide,
     /// argmax or argmin of nothing.

@@ -2,7 +2,7 @@
 
 use super::folds::Accumulator;
 use super::lanes::Lanes;
-use super::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, Layout, PLACES};
+use super::layout::{ERROR_INDEX, ERROR_PLACE, Layout, PLACES};
 use super::math::{self, Logistic, MathContext, Width};
 use super::value::Val;
 use super::{Check, CheckKind, Dtype, Refusal};
@@ -39,14 +39,22 @@ pub(super) struct Unit<'u> {
     pub layout: &'u Layout,
 }
 
-/// Constants of vectors, made once, in the entry block.
+/// Constants of vectors, and functions. A constant is loaded where it is used, so that it holds no register in between;
+/// in a short lane loop's body, which has registers to spare, it is loaded before the loop.
 pub(super) struct Constants {
     fma: bool,
-    /// The jump out of the entry block.
-    anchor: Inst,
+    /// The jump into a short lane loop.
+    pub(super) before_loop: Option<Inst>,
     held: FxHashMap<(Width, u64), Value>,
     imported: FxHashMap<&'static str, FuncRef>,
     call_conv: CallConv,
+}
+
+impl Constants {
+    pub(super) fn leave_loop(&mut self) {
+        self.before_loop = None;
+        self.held.clear();
+    }
 }
 
 impl MathContext for Constants {
@@ -55,7 +63,9 @@ impl MathContext for Constants {
     }
 
     fn constant(&mut self, b: &mut FunctionBuilder, width: Width, bits: u64) -> Value {
-        let anchor = self.anchor;
+        let Some(anchor) = self.before_loop else {
+            return width.splat(b, bits);
+        };
         *self.held.entry((width, bits)).or_insert_with(|| {
             let bytes = width.splat_bytes(bits);
             let constant = b.func.dfg.constants.insert(bytes.as_slice().into());
@@ -123,6 +133,8 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) values: Vec<Option<Val>>,
     /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it.
     waiting: FxHashMap<ValueId, &'u Expr>,
+    /// Loads of a lane loop that may be repeated, and how many instructions there were when they were made last.
+    loaded: FxHashMap<ValueId, (&'u Expr, usize)>,
     /// How each value so far is made, for patterns that have better code than their parts.
     made: FxHashMap<ValueId, &'u Expr>,
     /// What sigmoids and softplus of the lane loop's body share, by their argument without its sign.
@@ -133,12 +145,55 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) lane_loop: Option<Lanes>,
     /// The address of the cells.
     pub(super) context: Value,
-    /// The jump out of the entry block: what is needed everywhere is made before it.
-    entry: Inst,
-    cells: FxHashMap<usize, Value>,
     /// The axis that the stage runs over in chunks, and the chunk.
     chunk: Option<(LoopAxisId, Value, Value)>,
     checks: &'u mut Vec<Check>,
+    /// For the places of the open loops (none for the lanes), where a failed check goes.
+    failures: Vec<(Vec<Option<Value>>, Block)>,
+    /// What was computed before on the way to here.
+    pub(super) known: Known,
+}
+
+/// Something that needs to be computed only once on a way through the code.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Fact {
+    /// A bool that is the same for all lanes, as an i8.
+    Flag(ValueId),
+    /// What a cell of the context holds.
+    Cell(usize),
+    /// An index that ends the call where it is not below an extent, under a condition, and only if an axis has
+    /// elements.
+    Checked(Value, ExtentIndex, Option<ValueId>, Option<LoopAxisId>),
+}
+
+/// What holds from here to the end of the block that the code is in.
+#[derive(Default)]
+pub(super) struct Known {
+    values: FxHashMap<Fact, Value>,
+    order: Vec<Fact>,
+}
+
+impl Known {
+    pub fn get(&self, fact: Fact) -> Option<Value> {
+        self.values.get(&fact).copied()
+    }
+
+    pub fn add(&mut self, fact: Fact, value: Value) {
+        if self.values.insert(fact, value).is_none() {
+            self.order.push(fact);
+        }
+    }
+
+    /// Where a block begins, for [`Known::leave`] at its end.
+    pub fn enter(&self) -> usize {
+        self.order.len()
+    }
+
+    pub fn leave(&mut self, at: usize) {
+        for fact in self.order.drain(at..) {
+            self.values.remove(&fact);
+        }
+    }
 }
 
 /// Builds the function of a stage.
@@ -158,10 +213,6 @@ pub(super) fn build<'u>(
     let [context, begin, end] = *b.block_params(start) else {
         return Err(bug("the function has three parameters"));
     };
-    let main = b.create_block();
-    let entry = b.ins().jump(main, &[]);
-    b.switch_to_block(main);
-    b.seal_block(main);
     let (body, width, chunk) = match (stage, unit.dtype) {
         (Stage::Rows { axis, body, .. }, Dtype::F32) => {
             (body, Width::F32X4, Some((*axis, begin, end)))
@@ -175,7 +226,7 @@ pub(super) fn build<'u>(
         b,
         constants: Constants {
             fma: unit.isa.has_native_fma(),
-            anchor: entry,
+            before_loop: None,
             held: FxHashMap::default(),
             imported: FxHashMap::default(),
             call_conv: unit.isa.default_call_conv(),
@@ -184,21 +235,23 @@ pub(super) fn build<'u>(
         copies: 1,
         values: vec![None; unit.loops.values.len()],
         waiting: FxHashMap::default(),
+        loaded: FxHashMap::default(),
         made: FxHashMap::default(),
         logistic: FxHashMap::default(),
         folds: FxHashMap::default(),
         places: vec![],
         lane_loop: None,
         context,
-        entry,
-        cells: FxHashMap::default(),
         chunk,
         checks,
+        failures: vec![],
+        known: Known::default(),
         unit,
     };
     g.block(body)?;
     let zero = g.b.ins().iconst(types::I64, 0);
     g.b.ins().return_(&[zero]);
+    g.report_failures();
     // Calls of the vector library make blocks of their own.
     g.b.seal_all_blocks();
     g.b.finalize(unit.isa.frontend_config());
@@ -215,6 +268,9 @@ pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
     signature
 }
 
+/// After this many instructions for each vector in flight a load is repeated.
+const RELOAD: usize = 16;
+
 pub(super) fn memory() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
 }
@@ -228,7 +284,9 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     fn statement(&mut self, stmt: &'u Stmt) -> Result<()> {
         match stmt {
-            Stmt::Let(id, expr) if self.lane_loop.is_some() && waits(expr) => {
+            Stmt::Let(id, expr)
+                if self.lane_loop.is_some() && (waits(expr) || self.reloads(expr)) =>
+            {
                 self.made.insert(*id, expr);
                 self.waiting.insert(*id, expr);
                 Ok(())
@@ -265,7 +323,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    fn make(&mut self, id: ValueId, expr: &Expr) -> Result<()> {
+    pub(super) fn make(&mut self, id: ValueId, expr: &Expr) -> Result<()> {
         let val = self.expr(id, expr)?;
         let place = self.values.get_mut(id.0 as usize);
         *place.ok_or_else(|| bug("a Let of an unknown value"))? = Some(val);
@@ -277,6 +335,15 @@ impl<'u, 'f> Gen<'u, 'f> {
         if let Some(expr) = self.waiting.remove(&id) {
             // As deep as the longest chain of operators.
             stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.make(id, expr))?;
+            if let Expr::Load { .. } = expr {
+                self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
+            }
+        } else if let Some(&(expr, at)) = self.loaded.get(&id)
+            && self.b.func.dfg.num_insts() > at + RELOAD * self.copies
+        {
+            // To load it again is cheaper than to keep it in a register.
+            self.make(id, expr)?;
+            self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
         }
         let val = self.values.get(id.0 as usize).copied().flatten();
         val.ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
@@ -289,8 +356,13 @@ impl<'u, 'f> Gen<'u, 'f> {
             .lane_loop
             .as_mut()
             .map(|l| std::mem::replace(&mut l.top, false));
+        let known = self.known.enter();
+        let loaded = self.loaded.clone();
         self.block(block)?;
-        self.waiting.clear();
+        self.known.leave(known);
+        // What was loaded again in the block is not there after it.
+        self.waiting = loaded.iter().map(|(&id, &(expr, _))| (id, expr)).collect();
+        self.loaded = loaded;
         if let (Some(lanes), Some(top)) = (&mut self.lane_loop, top) {
             lanes.top = top;
         }
@@ -309,6 +381,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     /// Forgets what waits at the end of a lane loop's body, as nothing uses it, and what was shared in it.
     pub(super) fn drop_waiting(&mut self) {
         self.waiting.clear();
+        self.loaded.clear();
         self.logistic.clear();
     }
 
@@ -534,20 +607,20 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.seal_block(block);
     }
 
-    /// Something every place of the function can use, made in the entry block.
-    pub(super) fn at_entry(&mut self, make: impl FnOnce(&mut FuncCursor) -> Value) -> Value {
-        let mut cursor = FuncCursor::new(self.b.func).at_inst(self.entry);
-        make(&mut cursor)
-    }
-
-    /// What a cell of the context holds, loaded once.
+    /// What a cell of the context holds: loaded where it is needed, once in a lane loop's body.
     pub(super) fn cell(&mut self, cell: usize) -> Value {
-        if let Some(&v) = self.cells.get(&cell) {
+        let in_lanes = self.lane_loop.is_some();
+        if in_lanes && let Some(v) = self.known.get(Fact::Cell(cell)) {
             return v;
         }
-        let context = self.context;
-        let v = self.at_entry(|c| c.ins().load(types::I64, memory(), context, 8 * cell as i32));
-        self.cells.insert(cell, v);
+        let offset = 8 * cell as i32;
+        let v = self
+            .b
+            .ins()
+            .load(types::I64, memory(), self.context, offset);
+        if in_lanes {
+            self.known.add(Fact::Cell(cell), v);
+        }
         v
     }
 
@@ -569,33 +642,59 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     // ---- checks
 
-    /// Ends the call where `fine` is 0; `position` and `index` go into the message, `lane` is the element of the lane
-    /// loop that it happened at.
+    /// Ends the call where `fine` is 0; `index` goes into the message, `lane` is the element of the lane loop that it
+    /// happened at. All checks of one place share the code that reports it.
     pub(super) fn check(
         &mut self,
         fine: Value,
         check: usize,
-        (position, index): (usize, Value),
+        index: Value,
         lane: Option<Value>,
     ) -> Result<()> {
-        let (bad, good) = (self.b.create_block(), self.b.create_block());
-        self.b.set_cold_block(bad);
-        self.b.ins().brif(fine, good, &[], bad, &[]);
-        self.enter(bad);
-        let position = self.b.ins().iconst(types::I64, position as i64);
-        self.put(ERROR_POSITION, position);
-        self.put(ERROR_INDEX, index);
-        for (k, (_, place)) in self.places.clone().into_iter().take(PLACES).enumerate() {
-            let at = match place {
-                Place::One(v) => v,
-                Place::Lanes => lane.ok_or_else(|| bug("a check without its lane"))?,
-            };
-            self.put(ERROR_PLACE + k, at);
+        let mut open = vec![];
+        let mut lanes = false;
+        for &(_, place) in self.places.iter().take(PLACES) {
+            open.push(match place {
+                Place::One(v) => Some(v),
+                Place::Lanes => None,
+            });
+            lanes |= matches!(place, Place::Lanes);
         }
+        let failed = match self.failures.iter().find(|(at, _)| *at == open) {
+            Some(&(_, block)) => block,
+            None => {
+                let block = self.b.create_block();
+                self.b.set_cold_block(block);
+                for _ in 0..2 + usize::from(lanes) {
+                    self.b.append_block_param(block, types::I64);
+                }
+                self.failures.push((open, block));
+                block
+            }
+        };
         let status = self.b.ins().iconst(types::I64, check as i64 + 1);
-        self.b.ins().return_(&[status]);
+        let mut args = vec![arg(status), arg(index)];
+        if lanes {
+            args.push(arg(lane.ok_or_else(|| bug("a check without its lane"))?));
+        }
+        let good = self.b.create_block();
+        self.b.ins().brif(fine, good, &[], failed, &args);
         self.enter(good);
         Ok(())
+    }
+
+    /// What the checks jump to, at the function's end.
+    fn report_failures(&mut self) {
+        for (open, block) in std::mem::take(&mut self.failures) {
+            self.b.switch_to_block(block);
+            let params = self.b.block_params(block).to_vec();
+            self.put(ERROR_INDEX, params[1]);
+            for (k, place) in open.into_iter().enumerate() {
+                let at = place.unwrap_or(params[params.len() - 1]);
+                self.put(ERROR_PLACE + k, at);
+            }
+            self.b.ins().return_(&[params[0]]);
+        }
     }
 
     fn put(&mut self, cell: usize, value: Value) {

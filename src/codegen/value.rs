@@ -1,7 +1,7 @@
 //! What a loop value is while code is made, and its conversions.
 
 use super::math::{Bundle, Emitter, Width};
-use super::stage::{Gen, Result, bug};
+use super::stage::{Fact, Gen, Result, bug};
 use crate::loops::ValueId;
 use cranelift::frontend::FunctionBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -225,7 +225,12 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     pub(super) fn flag(&mut self, id: ValueId) -> Result<Value> {
         let val = self.val(id)?;
-        self.flag_of(val)
+        if let Some(flag) = self.known.get(Fact::Flag(id)) {
+            return Ok(flag);
+        }
+        let flag = self.flag_of(val)?;
+        self.known.add(Fact::Flag(id), flag);
+        Ok(flag)
     }
 
     /// A bool of each lane as an i8 of 0 or 1.

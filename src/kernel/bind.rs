@@ -3,6 +3,7 @@
 use super::code::Code;
 use super::{Data, DataMut, Gradient, Input, Workspace};
 use crate::codegen::Dtype;
+use crate::codegen::layout::{MASK_CELLS, MASKS};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{Op, Type};
 use crate::loops::{
@@ -126,6 +127,7 @@ impl Code {
     ) -> Result<()> {
         work.cells.clear();
         work.cells.resize(self.layout.cells() + 1, 0);
+        work.cells[MASKS..MASKS + MASK_CELLS / 2].fill(u64::MAX);
         self.bind_params(params, work)?;
         for (position, (id, buffer)) in inputs(&self.loops).enumerate() {
             let input = find(given, position, &buffer.name)

@@ -3,7 +3,7 @@
 use super::Workspace;
 use super::bind::memory_limit;
 use super::code::{Code, Made, Placed};
-use crate::codegen::layout::{ERROR_INDEX, ERROR_PLACE, ERROR_POSITION, root};
+use crate::codegen::layout::{ERROR_INDEX, ERROR_PLACE, root};
 use crate::codegen::{CheckKind, identity};
 use crate::diagnostic::Diagnostic;
 use crate::loops::{BufferId, Elem, Fill, FoldOp, Home, LoopAxisId, Stage};
@@ -193,11 +193,10 @@ impl Code {
             return Diagnostic::data("the kernel failed for an unknown reason");
         };
         let index = work.cells[ERROR_INDEX] as i64;
-        let position = work.cells[ERROR_POSITION] as usize;
         let title = match &check.kind {
-            CheckKind::Index { buffer } => {
+            CheckKind::Index { buffer, position } => {
                 let found = self.loops.buffers.iter().find(|b| b.name == *buffer);
-                let extent = found.and_then(|b| b.dims.get(position)).map(|d| {
+                let extent = found.and_then(|b| b.dims.get(*position)).map(|d| {
                     let n = work.cells[self.layout.extent(d.extent)];
                     (n, &self.loops.extents[d.extent.0 as usize].name)
                 });
