@@ -282,7 +282,7 @@ fn programs() {
 }
 
 /// Programs that nobody thought of: random definitions over three axes, read at their own element, shifted, gathered
-/// and reduced, under guards.
+/// reduced and stepped along, under guards.
 #[test]
 fn random_programs() {
     let only: Option<u64> = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
@@ -337,6 +337,7 @@ impl Random {
             } else {
                 format!("[{}]", head.join(", "))
             };
+            let body = self.step(&name, &head, body);
             whole.push_str(&format!("    {name}{brackets} = {body}\n"));
             self.definitions.push((name, head));
         }
@@ -344,6 +345,29 @@ impl Random {
         format!(
             "loss random(x: [N, C], u: [N, T], w: [C], a: [] | s: [N], k: int[N], m: bool[N, C], v: [T, C]; p = 0.5) =\n  {value} + 0.1 * sum[N, C](x * w)\n  where\n{whole}"
         )
+    }
+
+    /// The body of a definition, or of a recurrence that steps along an axis of its head, or along two.
+    fn step(&mut self, name: &str, head: &[&'static str], body: String) -> String {
+        if head.is_empty() || self.rng.u8(..5) < 3 {
+            return body;
+        }
+        let mut at: Vec<String> = head.iter().map(|a| a.to_string()).collect();
+        for _ in 0..self.rng.usize(1..3) {
+            let k = self.rng.usize(..head.len());
+            at[k] = format!("{} - {}", head[k], self.rng.usize(1..3));
+        }
+        let down = self.rng.u8(..3) == 0;
+        let at = at.join(", ");
+        let at = if down { at.replace('-', "+") } else { at };
+        let before = format!("{name}[{at} else {}]", self.of(&["0.2", "a", "1 - p"]));
+        let condition = self.condition(head);
+        match self.rng.u8(..4) {
+            0 => format!("0.5 * ({body}) + 0.4 * {before}"),
+            1 => format!("max({before} - 0.1, 0.5 * ({body}))"),
+            2 => format!("(if {condition} then 0.3 * {before} + {body} else 0.9 * {before})"),
+            _ => format!("tanh(0.5 * {before} + {body}) + 0.1 * {before}"),
+        }
     }
 
     fn of<'a>(&mut self, all: &[&'a str]) -> &'a str {
