@@ -132,6 +132,14 @@ struct Machine<'a> {
     spine: Vec<(ExprId, Op, ExprId)>,
 }
 
+/// What a sorted order is made of.
+#[derive(Clone, Copy)]
+struct Sort {
+    along: AxisId,
+    guard: Option<ExprId>,
+    key: ExprId,
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Mark {
     New,
@@ -182,21 +190,14 @@ impl<'a> Machine<'a> {
     fn compute_group(&mut self, group: &[TensorId], recursive: bool) -> Result<(), Diagnostic> {
         let program = self.program;
         for &t in group {
-            if let TensorKind::Definition(body) = &program.get(t).kind {
+            if let TensorKind::Definition(_) = &program.get(t).kind {
                 let count = self.count(t)?;
-                match body {
-                    Body::Argsort { along, guard, key } => {
-                        self.argsort(t, *along, *guard, *key, count)?
-                    }
-                    Body::Expr(_) | Body::Grad { .. } => {
-                        self.arrays[t.index()] = Some(vec![Scalar::Int(0); count]);
-                        self.done[t.index()] = if recursive {
-                            vec![Mark::New; count]
-                        } else {
-                            vec![]
-                        };
-                    }
-                }
+                self.arrays[t.index()] = Some(vec![Scalar::Int(0); count]);
+                self.done[t.index()] = if recursive {
+                    vec![Mark::New; count]
+                } else {
+                    vec![]
+                };
             }
         }
         for &t in group {
@@ -207,7 +208,30 @@ impl<'a> Machine<'a> {
                         "an inner gradient was not expanded before evaluation",
                     ));
                 }
-                Some(Body::Argsort { .. }) | None => {}
+                Some(&Body::Argsort { along, guard, key }) => {
+                    self.sort_all(t, Sort { along, guard, key }, recursive)?
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sort_all(
+        &mut self,
+        tensor: TensorId,
+        sort: Sort,
+        recursive: bool,
+    ) -> Result<(), Diagnostic> {
+        let head = &self.program.get(tensor).head;
+        for position in 0..self.count(tensor)? {
+            if recursive {
+                self.element(tensor, position)?;
+                continue;
+            }
+            let mut indices = head.iter().zip(self.indices(head, position));
+            if indices.any(|(&a, at)| a == sort.along && at == 0) {
+                self.argsort(tensor, position, sort)?;
             }
         }
         Ok(())
@@ -284,17 +308,20 @@ impl<'a> Machine<'a> {
                     .map_or(Scalar::Int(0), |a| a[position]));
             }
         }
-        let Some(Body::Expr(body)) = self.program.body(tensor) else {
-            return Ok(Scalar::Int(0));
+        let body = match self.program.body(tensor) {
+            Some(Body::Expr(body)) => body,
+            Some(&Body::Argsort { along, guard, key }) => {
+                let sort = Sort { along, guard, key };
+                stacker::maybe_grow(RED_ZONE, STACK, || self.argsort(tensor, position, sort))?;
+                return self.element(tensor, position);
+            }
+            Some(Body::Grad { .. }) | None => return Ok(Scalar::Int(0)),
         };
         self.done[tensor.index()][position] = Mark::Started;
         let head = self.program.get(tensor).head.clone();
         let before: Vec<i64> = head.iter().map(|a| self.axes[a.index()].0).collect();
-        let mut rest = position;
-        for &a in head.iter().rev() {
-            let n = self.extent(a);
-            self.set(a, (rest % n) as i64);
-            rest /= n;
+        for (&a, value) in head.iter().zip(self.indices(&head, position)) {
+            self.set(a, value);
         }
         let value = stacker::maybe_grow(RED_ZONE, STACK, || self.eval(*body))?;
         for (&a, &value) in head.iter().zip(&before) {
@@ -305,41 +332,66 @@ impl<'a> Machine<'a> {
         Ok(value)
     }
 
-    fn argsort(
-        &mut self,
-        tensor: TensorId,
-        along: AxisId,
-        guard: Option<ExprId>,
-        key: ExprId,
-        count: usize,
-    ) -> Result<(), Diagnostic> {
+    /// The order along the sorted axis that an element is part of: all of its elements.
+    fn argsort(&mut self, tensor: TensorId, position: usize, sort: Sort) -> Result<(), Diagnostic> {
         let head = self.program.get(tensor).head.clone();
-        let shape: Vec<usize> = head.iter().map(|&a| self.extent(a)).collect();
-        let k = head.iter().position(|&a| a == along).unwrap_or(0);
-        let inner: usize = shape[k + 1..].iter().product();
-        let n = shape[k];
-        let mut out = vec![Scalar::Int(0); count];
-        for base in (0..count).filter(|p| (p / inner.max(1)).is_multiple_of(n.max(1))) {
-            let mut rest = base;
-            for (q, &a) in head.iter().enumerate().rev() {
-                self.set(a, (rest % shape[q]) as i64);
-                rest /= shape[q];
-            }
-            let mut keys = Vec::with_capacity(n);
-            for i in 0..n {
-                self.set(along, i as i64);
-                let kept = guard.map_or(Ok(true), |g| self.eval(g).map(Scalar::bool))?;
-                // What the guard leaves out sorts after NaN.
-                keys.push(if kept { Some(self.eval(key)?) } else { None });
-            }
-            let mut order: Vec<usize> = (0..n).collect();
-            order.sort_by(|&a, &b| scalar::sort_order(keys[a], keys[b]));
-            for (i, &o) in order.iter().enumerate() {
-                out[base + i * inner] = Scalar::Int(o as i64);
+        let before: Vec<i64> = head.iter().map(|a| self.axes[a.index()].0).collect();
+        let place = head.iter().position(|&a| a == sort.along).unwrap_or(0);
+        let after = head[place + 1..].iter();
+        let inner: usize = after.map(|&a| self.extent(a)).product();
+        let n = self.extent(sort.along);
+        let base = position - position / inner % n * inner;
+        let run = (0..n).map(|i| base + i * inner);
+        for (&a, value) in head.iter().zip(self.indices(&head, base)) {
+            self.set(a, value);
+        }
+        if !self.done[tensor.index()].is_empty() {
+            for p in run.clone() {
+                self.done[tensor.index()][p] = Mark::Started;
             }
         }
-        self.arrays[tensor.index()] = Some(out);
+        let mut keys = Vec::with_capacity(n);
+        for i in 0..n {
+            self.set(sort.along, i as i64);
+            let kept = sort
+                .guard
+                .map_or(Ok(true), |g| self.eval(g).map(Scalar::bool))?;
+            // What the guard leaves out sorts after NaN.
+            keys.push(if kept {
+                Some(self.eval(sort.key)?)
+            } else {
+                None
+            });
+        }
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| scalar::sort_order(keys[a], keys[b]));
+        for (p, o) in run.zip(order) {
+            self.put(tensor, p, Scalar::Int(o as i64));
+            if let Some(mark) = self.done[tensor.index()].get_mut(p) {
+                *mark = Mark::Done;
+            }
+        }
+        for (&a, &value) in head.iter().zip(&before) {
+            self.set(a, value);
+        }
         Ok(())
+    }
+
+    /// The index along each axis of the element at a position.
+    fn indices(&self, head: &[AxisId], position: usize) -> Vec<i64> {
+        let mut rest = position;
+        let mut out: Vec<i64> = head
+            .iter()
+            .rev()
+            .map(|&a| {
+                let n = self.extent(a);
+                let at = rest % n;
+                rest /= n;
+                at as i64
+            })
+            .collect();
+        out.reverse();
+        out
     }
 
     // ---- expressions

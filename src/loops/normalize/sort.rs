@@ -22,7 +22,10 @@ impl Normalizer<'_> {
             let none = pool.identity(FoldOp::Sum, pool.ty(body));
             body = pool.select(g, body, none);
         }
-        let body = self.map(&format!("{} key", t.name), &head, body);
+        let body = match self.is_order(body, &head) {
+            true => body,
+            false => self.map(&format!("{} key", t.name), &head, body),
+        };
         let guard = guard.map(|g| self.map(&format!("{} kept", t.name), &head, g));
         if let Some(&declared) = self.of_tensor.get(&tensor) {
             if let Some(part) = &mut self.parts.parts[declared.index()] {
@@ -54,6 +57,23 @@ impl Normalizer<'_> {
             output: None,
             into: None,
         }
+    }
+
+    /// Whether keys are a sorted order themselves, element by element: it lies as keys do.
+    fn is_order(&self, key: Id, head: &[AxisId]) -> bool {
+        let pool = &self.parts.pool;
+        let Node::Read {
+            from: Source::Part(p),
+            index,
+            default: None,
+        } = pool.node(key)
+        else {
+            return false;
+        };
+        let own = |(&i, &a): (&Id, &AxisId)| matches!(pool.node(i), Node::Axis(b) if *b == a);
+        self.parts.part(*p).kind == Kind::Sort
+            && index.len() == head.len()
+            && index.iter().zip(head).all(own)
     }
 
     /// Moves the position that a sorted order is sorted along to the end: so the parts of sorts have it.
