@@ -35,6 +35,40 @@ pub(super) fn contract(parts: &mut Parts) {
     }
     if !c.products.is_empty() {
         c.pick(parts);
+        into_outputs(parts);
+    }
+}
+
+/// A product that an output is nothing but is written there at once.
+fn into_outputs(parts: &mut Parts) {
+    let readers = parts.readers();
+    for id in parts.ids() {
+        let part = parts.part(id);
+        let Some(output) = &part.output else { continue };
+        let Node::Read {
+            from: Source::Part(product),
+            index,
+            default: None,
+        } = parts.pool.node(part.body)
+        else {
+            continue;
+        };
+        let own = |(&i, &a): (&Id, &AxisId)| matches!(parts.pool.node(i), Node::Axis(b) if *b == a);
+        if !part.is_map()
+            || !readers[id.index()].is_empty()
+            || !parts.part(*product).is_gemm()
+            || parts.part(*product).output.is_some()
+            || index.len() != part.head.len()
+            || !index.iter().zip(&part.head).all(own)
+            || !whole(&output.cell)
+        {
+            continue;
+        }
+        let (product, output, name) = (*product, part.output.clone(), part.name.clone());
+        parts.parts[id.index()] = None;
+        if let Some(part) = &mut parts.parts[product.index()] {
+            (part.output, part.name) = (output, name);
+        }
     }
 }
 
@@ -398,6 +432,12 @@ fn adjacent(order: &[AxisId], own: &[AxisId]) -> bool {
     first.is_some_and(|k| order[k..].starts_with(own))
 }
 
+/// Whether an output's cells are those of its part, in order.
+fn whole(cells: &[Cell]) -> bool {
+    let mut cells = cells.iter().enumerate();
+    cells.all(|(k, &c)| c == Cell::Head(k))
+}
+
 /// Whether a group is a read of something in memory in the dtype, with axes that lie as a matrix's do.
 fn is_plain(parts: &Parts, body: Id, dims: [&[AxisId]; 2]) -> bool {
     let Node::Read {
@@ -415,10 +455,6 @@ fn is_plain(parts: &Parts, body: Id, dims: [&[AxisId]; 2]) -> bool {
         Source::Input(_) => true,
         Source::Part(p) => {
             let part = parts.part(*p);
-            let whole = |cells: &[Cell]| {
-                let mut cells = cells.iter().enumerate();
-                cells.all(|(k, &c)| c == Cell::Head(k))
-            };
             (part.is_map() || part.is_gemm())
                 && part.output.as_ref().is_none_or(|o| whole(&o.cell))
                 && !part.head.is_empty()

@@ -99,7 +99,10 @@ impl Emitter<'_> {
             Node::Op(Op::Mul, o) => (operand(self, o[0]), operand(self, o[1])),
             _ => (None, None),
         };
-        let dims = self.layout.storage[id.index()].dims.clone();
+        let dims = match part.output {
+            Some(_) => (0..part.head.len()).collect(),
+            None => self.layout.storage[id.index()].dims.clone(),
+        };
         let dims = dims.iter().map(|&k| role(self, part.head[k])).collect();
         let (Some(buffer), (Some(a), Some(b))) = (self.plan_of(id).buffer, factors) else {
             debug_assert!(false, "{} has no memory", part.name);
