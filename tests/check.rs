@@ -1,7 +1,9 @@
 //! What `losscc check` finds, and what it rightly does not.
 
 use losscc::check::check;
-use losscc::{Spec, shipped};
+use losscc::diagnostic::Severity;
+use losscc::{Reduction, Spec, shipped};
+use std::process::Command;
 
 /// The findings for a text: title and notes.
 fn findings(text: &str) -> Vec<String> {
@@ -70,14 +72,120 @@ fn what_has_no_finite_value_is_said() {
 #[test]
 fn shipped_losses() {
     let mut wrong = vec![];
+    let (mut second, mut notes) = (0, 0);
     for (name, _) in shipped::all() {
         let loss = Spec::open(name).and_then(|s| s.derive());
         let report = check(loss.unwrap_or_else(|e| panic!("{e}")).program(), 7);
         match report {
-            Ok(r) if r.findings.is_empty() => {}
+            Ok(r) if r.findings.is_empty() => {
+                second += usize::from(r.second > 0);
+                notes += r.notes.len();
+                // What is noted is a fact about the formula; a warning would be a mistake in it.
+                let warned = r.notes.iter().filter(|d| d.severity != Severity::Note);
+                wrong.extend(warned.map(|d| format!("{name}: {}", d.title)));
+            }
             Ok(r) => wrong.push(format!("{name}: {:?}", r.findings[0].notes)),
             Err(d) => wrong.push(format!("{name}: {}", d.title)),
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(second >= 60, "{second} have second derivatives");
+    assert!(notes <= 15, "{notes} notes");
+}
+
+/// Stdout and stderr of `losscc check`.
+fn said(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_losscc"))
+        .arg("check")
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+/// Each file of `tests/checked` with all that a person reads about it as a snapshot.
+#[test]
+fn whole_reports() {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_snapshot_path("snapshots/checked");
+    settings.set_omit_expression(true);
+    let _guard = settings.bind_to_scope();
+    let folder = format!("{}/tests/checked", env!("CARGO_MANIFEST_DIR"));
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for name in names {
+        let (code, out, err) = said(&[&format!("tests/checked/{name}")]);
+        let text = format!("exit code {}\n{out}\n{err}", code.unwrap());
+        insta::assert_snapshot!(name.trim_end_matches(".loss"), text);
+    }
+}
+
+#[test]
+fn rewrites_are_explained() {
+    let (code, out, err) = said(&["tests/checked/rewritten.loss", "--explain"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let explained: Vec<&str> = out.lines().filter(|l| l.contains("made stable")).collect();
+    assert_eq!(
+        explained,
+        [
+            "rewritten: made stable, sigmoid quotient: 1 / (1 + exp(-logit))",
+            "rewritten: made stable, log of exp: log(p)",
+            "rewritten: made stable, one less sigmoid: 1 - p",
+            "rewritten: made stable, log of exp: log(1 - p)",
+        ]
+    );
+    let (_, out, _) = said(&["mse", "--explain"]);
+    assert!(!out.contains("made stable"), "{out}");
+}
+
+/// Stated gradients of inputs with repeated axes, unnamed positions and no axes, and of untyped ones.
+#[test]
+fn stated_gradients_of_every_shape() {
+    for (right, wrong) in [
+        (
+            "loss l(w: [K, K]) = sum[J, K](w[J, K]^2 * w[K, J]) gradient w[J, K] = 2 * w[J, K] * w[K, J] + w[K, J]^2",
+            "loss l(w: [K, K]) = sum[J, K](w[J, K]^2 * w[K, J]) gradient w[J, K] = 2 * w[K, J] * w[K, J] + w[J, K]^2",
+        ),
+        (
+            "loss l(b: [N, 2]) = sum[N](b[N, 0] * b[N, 1]^2) gradient b[N, A] = if A == 0 then b[N, 1]^2 else 2 * b[N, 0] * b[N, 1]",
+            "loss l(b: [N, 2]) = sum[N](b[N, 0] * b[N, 1]^2) gradient b[N, A] = if A == 1 then b[N, 1]^2 else 2 * b[N, 0] * b[N, 1]",
+        ),
+        (
+            "loss l(x: [], y: [N]) = exp(x) * sum(y) gradient x = exp(x) * sum(y) gradient y[N] = exp(x)",
+            "loss l(x: [], y: [N]) = exp(x) * sum(y) gradient x = exp(x) gradient y[N] = exp(x)",
+        ),
+        (
+            "loss l(yhat | y) = mean((yhat - y)^2) gradient yhat = 2 * (yhat - y) / size(*)",
+            "loss l(yhat | y) = mean((yhat - y)^2) gradient yhat = 2 * (yhat - y)",
+        ),
+    ] {
+        assert_eq!(findings(right), Vec::<String>::new(), "{right}");
+        assert_eq!(findings(wrong).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn other_reductions_are_checked_as_they_are() {
+    for (name, reduction, weighted) in [
+        ("cross_entropy", Reduction::None, false),
+        ("cross_entropy", Reduction::Sum, true),
+        ("ciou", Reduction::Mean, true),
+        ("ranknet", Reduction::None, true),
+    ] {
+        let loss = Spec::open(name).and_then(|s| s.derive()).unwrap();
+        let loss = loss.reduced(Some(reduction), weighted).unwrap();
+        let report = check(loss.program(), 4).unwrap();
+        assert!(report.findings.is_empty(), "{name}: {:?}", report.findings);
+        assert!(report.agreeing > 20);
+    }
 }

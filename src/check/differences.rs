@@ -23,18 +23,46 @@ pub struct Entry {
     pub position: usize,
     /// The input's value there.
     pub at: f64,
-    pub gradient: f64,
+    /// What the gradient or the Hessian's diagonal says.
+    pub stated: f64,
     pub difference: f64,
 }
 
 /// Relative to the largest entry of the gradient (or 1).
 const TOLERANCE: f64 = 1e-6;
 
-/// Whether the value has a derivative along a random direction through all differentiated inputs.
+/// What differences are taken of.
+#[derive(Debug, Clone, Copy)]
+pub enum Of {
+    Value,
+    /// A gradient, each element with respect to the same element of its input: the Hessian's diagonal.
+    Gradient(TensorId),
+}
+
+impl Of {
+    fn tensor(self, program: &Program) -> TensorId {
+        match self {
+            Of::Value => program.value,
+            Of::Gradient(tensor) => tensor,
+        }
+    }
+
+    /// The number that moves with one element: the value (of rows without a reduction their sum, which the gradient is
+    /// of), or this element of the gradient.
+    fn number(self, computed: &Array, position: usize) -> f64 {
+        let all = computed.reals().unwrap_or(&[]);
+        match self {
+            Of::Value => all.iter().sum(),
+            Of::Gradient(_) => all.get(position).copied().unwrap_or(f64::NAN),
+        }
+    }
+}
+
+/// Whether the value (and a gradient) has a derivative along a random direction through all differentiated inputs.
 ///
 /// Where it has none, derivatives along single elements may exist by chance, and be no part of a gradient: sort(x) at
 /// a tie, compared with numbers below and above.
-pub fn smooth(program: &Program, bound: &Bound, rng: &mut fastrand::Rng) -> bool {
+pub fn smooth(program: &Program, of: Of, bound: &Bound, rng: &mut fastrand::Rng) -> bool {
     let differentiated: Vec<bool> = program
         .inputs
         .iter()
@@ -47,12 +75,21 @@ pub fn smooth(program: &Program, bound: &Bound, rng: &mut fastrand::Rng) -> bool
             _ => vec![],
         })
         .collect();
-    let plan = Plan::new(program, &[program.value]);
+    let plan = Plan::new(program, &[of.tensor(program)]);
     let mut held = Held::Keep(Default::default());
-    let Ok(centre) = value(&plan, bound, &mut held) else {
+    let Ok(centre) = plan.run(bound, &mut held) else {
         return false;
     };
     held = held.used();
+    // The elements of a gradient in a random mixture.
+    let weights: Vec<f64> = (0..centre[0].len()).map(|_| rng.f64() + 0.5).collect();
+    let mixed = |computed: &Array| match of {
+        Of::Value => of.number(computed, 0),
+        Of::Gradient(_) => {
+            let all = computed.reals().unwrap_or(&[]);
+            all.iter().zip(&weights).map(|(x, w)| x * w).sum()
+        }
+    };
     let mut along = |step: f64| {
         let mut moved = bound.clone();
         for (array, direction) in moved.inputs.iter_mut().zip(&directions) {
@@ -62,13 +99,15 @@ pub fn smooth(program: &Program, bound: &Bound, rng: &mut fastrand::Rng) -> bool
                     .for_each(|(x, d)| *x += d * step);
             }
         }
-        value(&plan, &moved, &mut held).unwrap_or(f64::NAN)
+        let computed = plan.run(&moved, &mut held);
+        computed.map_or(f64::NAN, |c| mixed(&c[0]))
     };
-    derivative(&mut along, 1.0, centre)
+    derivative(&mut along, 1.0, mixed(&centre[0]))
         .is_some_and(|(d, error)| error <= TOLERANCE * d.abs().max(1.0))
 }
 
-/// Compares `gradient`, one number for each element of `input`, with differences of the program's value.
+/// Compares `stated`, one number for each element of `input`, with differences of the value or of the gradient, at no more
+/// than `most` of the elements.
 ///
 /// # Errors
 /// What the interpreter refuses at the inputs as they are; where only a neighbour is refused, the entry is skipped.
@@ -76,28 +115,32 @@ pub fn compare(
     program: &Program,
     bound: &Bound,
     input: TensorId,
-    gradient: &[f64],
+    of: Of,
+    stated: &[f64],
+    most: usize,
 ) -> Result<Comparison, Diagnostic> {
     let slot = program.inputs.iter().position(|&i| i == input).unwrap_or(0);
     let shape = bound.shapes[slot].clone();
-    let plan = Plan::new(program, &[program.value]);
+    let plan = Plan::new(program, &[of.tensor(program)]);
     let mut held = Held::Keep(Default::default());
-    let centre = value(&plan, bound, &mut held)?;
+    let centre = plan.run(bound, &mut held)?.remove(0);
     held = held.used();
-    let scale = gradient
+    let scale = stated
         .iter()
         .filter(|g| g.is_finite())
         .fold(1.0f64, |m, g| m.max(g.abs()));
     let mut out = Comparison::default();
     let mut largest = 0.0;
     let mut moved = bound.clone();
-    for (position, &stated) in gradient.iter().enumerate() {
+    let stride = stated.len().div_ceil(most.max(1)).max(1);
+    for (position, &stated) in stated.iter().enumerate().step_by(stride) {
         let at = bound.inputs[slot].reals().map_or(0.0, |v| v[position]);
         let mut along = |step: f64| {
             put(&mut moved.inputs[slot], position, at + step);
-            value(&plan, &moved, &mut held).unwrap_or(f64::NAN)
+            let computed = plan.run(&moved, &mut held);
+            computed.map_or(f64::NAN, |c| of.number(&c[0], position))
         };
-        let difference = derivative(&mut along, at, centre);
+        let difference = derivative(&mut along, at, of.number(&centre, position));
         put(&mut moved.inputs[slot], position, at);
         match difference {
             Some((difference, error)) if error <= TOLERANCE * scale => {
@@ -113,7 +156,7 @@ pub fn compare(
                         shape,
                         position,
                         at,
-                        gradient: stated,
+                        stated,
                         difference: readable(difference, error),
                     });
                 }
@@ -136,12 +179,6 @@ fn put(array: &mut Array, position: usize, value: f64) {
     if let Data::Real(v) = &mut array.data {
         v[position] = value;
     }
-}
-
-/// The value; the sum of the rows where they have no reduction, since the gradient is that sum's.
-fn value(plan: &Plan, bound: &Bound, held: &mut Held) -> Result<f64, Diagnostic> {
-    let array = plan.run(bound, held)?.remove(0);
-    Ok(array.reals().map_or(f64::NAN, |rows| rows.iter().sum()))
 }
 
 /// The derivative at `x` and an estimate of its error; `None` if the two sides differ (a kink) or a value is not

@@ -59,15 +59,19 @@ fn one(name: &str, args: &Check, out: &mut Output) -> Result<String, Failure> {
     }
     let spec = open(name, out)?;
     let loss = derive(&spec, &args.rows)?;
-    if args.explain {
-        for rewrite in loss.rewrites() {
+    for rewrite in loss.rewrites() {
+        let rule = rewrite.rule.replace('_', " ");
+        if args.explain {
             let formula = rewrite.span.map_or("", |s| spec.sources().text(s));
             let formula = formula.split_whitespace().collect::<Vec<_>>().join(" ");
-            let rule = rewrite.rule.replace('_', " ");
             out.print(&format!(
                 "{}: made stable, {rule}: {formula}\n",
                 spec.name()
             ));
+        } else if let Some(span) = rewrite.span {
+            let mut d = Diagnostic::warning("this is stable only as it is rewritten");
+            d.severity = Severity::Note;
+            out.diagnostic(&d.at(span, format!("by the rule `{rule}`")), spec.sources());
         }
     }
     if loss.has_zero_gradient() {
@@ -90,26 +94,33 @@ fn one(name: &str, args: &Check, out: &mut Output) -> Result<String, Failure> {
             ));
         }
     };
-    for finding in &report.findings {
-        out.diagnostic(finding, spec.sources());
+    for d in report.findings.iter().chain(&report.notes) {
+        out.diagnostic(d, spec.sources());
     }
     if !report.findings.is_empty() {
         return Err(Failure::Code(1));
     }
+    Ok(format!("{}: ok; {}", spec.name(), summary(&report)))
+}
+
+/// What a check without findings found.
+fn summary(report: &check::Report) -> String {
     if report.agreeing + report.skipped == 0 {
-        return Ok(format!(
-            "{}: ok; there is no gradient to compare",
-            spec.name()
-        ));
+        return "there is no gradient to compare".into();
     }
-    let skipped = if report.skipped > 0 {
-        format!(", {} have none (kinks)", report.skipped)
-    } else {
-        String::new()
-    };
-    Ok(format!(
-        "{}: ok; {} entries of the gradient agree with finite differences{skipped}",
-        spec.name(),
-        report.agreeing
-    ))
+    let mut text = format!("{} entries of the gradient", report.agreeing);
+    if report.second > 0 {
+        text.push_str(&format!(" and {} of the Hessian's diagonal", report.second));
+    }
+    text.push_str(" agree with finite differences");
+    if report.skipped > 0 {
+        text.push_str(&format!(", {} have none (kinks)", report.skipped));
+    }
+    match report.range {
+        Some((least, _)) if least >= 0.0 => text.push_str("; the value was never negative"),
+        Some((_, largest)) if largest <= 0.0 => text.push_str("; the value was never positive"),
+        Some(_) => text.push_str("; the value had both signs"),
+        None => {}
+    }
+    text
 }

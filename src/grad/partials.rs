@@ -218,9 +218,12 @@ pub fn partials(
         Op::Atan2 => {
             let (a, b) = (p.power(operands[0], 2.0), p.power(operands[1], 2.0));
             let square = p.add(a, b);
+            // As for norm, the derivative at the origin is 0.
+            let zero = p.real(0.0);
+            let apart = p.compare(Op::Ne, square, zero);
             one(match i {
-                0 => Summand::ratio(operands[1], square),
-                _ => Summand::ratio(operands[0], square).negated(),
+                0 => Summand::ratio(operands[1], square).when(apart),
+                _ => Summand::ratio(operands[0], square).negated().when(apart),
             })
         }
         // d sinh(x) = cosh(x) dx

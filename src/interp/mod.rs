@@ -9,6 +9,7 @@
 
 mod bind;
 pub mod scalar;
+mod watch;
 
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
@@ -16,6 +17,7 @@ use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Ten
 pub use bind::{Bound, bind, extents_for, fitted, misset};
 use rustc_hash::FxHashMap;
 use scalar::{Fold, Scalar};
+pub use watch::{Singular, Watch};
 
 /// No definition may have more elements than this in the interpreter (1 GiB of reals).
 pub const MAX_ELEMENTS: usize = 1 << 27;
@@ -89,7 +91,21 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// As [`evaluate`].
     pub fn run(&self, bound: &Bound, held: &mut Held) -> Result<Vec<Array>, Diagnostic> {
-        let mut machine = Machine::new(self.program, bound, held);
+        self.compute(Machine::new(self.program, bound, held))
+    }
+
+    /// [`Plan::run`], with a watch on singular places.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn run_watched(&self, bound: &Bound, watch: &mut Watch) -> Result<Vec<Array>, Diagnostic> {
+        let mut held = Held::Nothing;
+        let mut machine = Machine::new(self.program, bound, &mut held);
+        machine.watch = Some(watch);
+        self.compute(machine)
+    }
+
+    fn compute(&self, mut machine: Machine) -> Result<Vec<Array>, Diagnostic> {
         for (group, recursive) in &self.groups {
             machine.compute_group(group, *recursive)?;
         }
@@ -120,6 +136,7 @@ struct Machine<'a> {
     program: &'a Program,
     bound: &'a Bound,
     held: &'a mut Held,
+    watch: Option<&'a mut Watch>,
     /// The elements of each tensor computed so far; `done` marks them in recurrences.
     arrays: Vec<Option<Vec<Scalar>>>,
     done: Vec<Vec<Mark>>,
@@ -157,6 +174,7 @@ impl<'a> Machine<'a> {
             program,
             bound,
             held,
+            watch: None,
             arrays,
             done: vec![vec![]; program.tensors.len()],
             axes: vec![(0, 0); program.axes.len()],
@@ -461,8 +479,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn apply(&self, id: ExprId, op: Op, values: &[Scalar]) -> Result<Scalar, Diagnostic> {
-        scalar::apply(op, values).ok_or_else(|| self.error(id, "an int is divided by 0"))
+    fn apply(&mut self, id: ExprId, op: Op, values: &[Scalar]) -> Result<Scalar, Diagnostic> {
+        let Some(result) = scalar::apply(op, values) else {
+            return Err(self.error(id, "an int is divided by 0"));
+        };
+        if let Some(watch) = &mut self.watch {
+            watch.operator(id, op, values, result);
+        }
+        Ok(result)
     }
 
     /// An operator of two operands. A sum of very many terms leans to the left: its spine is walked, so that the depth
@@ -568,6 +592,7 @@ impl<'a> Machine<'a> {
     ) -> Result<Scalar, Diagnostic> {
         let shape: Vec<usize> = axes.iter().map(|&a| self.extent(a)).collect();
         let mut fold = Fold::new(op, self.program.ty(body));
+        let mut count = 0;
         let mut index = vec![0usize; axes.len()];
         // A recurrence may be in the middle of this very reduction at another element.
         let before: Vec<i64> = axes.iter().map(|a| self.axes[a.index()].0).collect();
@@ -581,6 +606,7 @@ impl<'a> Machine<'a> {
                 if guard.map_or(Ok(true), |g| self.eval(g).map(Scalar::bool))? {
                     let value = self.eval(body)?;
                     fold.add(value, index[0]);
+                    count += 1;
                 }
                 match (0..axes.len()).rev().find(|&k| index[k] + 1 < shape[k]) {
                     None => break,
@@ -595,8 +621,13 @@ impl<'a> Machine<'a> {
         for (&a, &value) in axes.iter().zip(&before) {
             self.set(a, value);
         }
-        fold.finish()
-            .ok_or_else(|| self.error(id, format!("`{}` of no elements", op.name())))
+        let Some(result) = fold.finish() else {
+            return Err(self.error(id, format!("`{}` of no elements", op.name())));
+        };
+        if let Some(watch) = &mut self.watch {
+            watch.reduction(id, op, count, result);
+        }
+        Ok(result)
     }
 
     fn error(&self, id: ExprId, title: impl Into<String>) -> Diagnostic {
