@@ -1,15 +1,19 @@
 //! Compiled losses against loops written by hand, in the same run: value and gradient in f32 on one thread.
 //!
-//! `cargo bench` prints nanoseconds per element and the ratio of the medians. Candidates take turns, so that what else
-//! the machine does hits all of them.
+//! `cargo bench` lets divan time every candidate. Without a filter it then prints, for each case, nanoseconds per element
+//! and the ratios of the medians of candidates that take turns, so that what else the machine does hits all of them; what
+//! a call costs beyond its arithmetic; and how long the shipped specs take from text to a callable kernel.
 
 #[path = "../tests/build/mod.rs"]
 mod build;
 mod hand;
 
+use divan::Bencher;
+use divan::counter::ItemsCount;
 use losscc::codegen::Dtype;
 use losscc::kernel::*;
 use losscc::loops::{Loops, Wanted};
+use std::fmt;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
@@ -19,10 +23,203 @@ fn main() {
         println!("no AVX2 on this machine, nothing to compare with");
         return;
     }
-    elementwise();
-    rows();
-    overhead();
-    latency();
+    divan::main();
+    // Cargo itself passes `--bench`.
+    if std::env::args().skip(1).all(|a| a == "--bench") {
+        CASES.iter().for_each(ratios);
+        overhead();
+        latency();
+    }
+}
+
+/// A loss at some shape.
+struct Case {
+    loss: &'static str,
+    /// Rows, and elements of a row where the loss has rows.
+    shape: &'static [usize],
+}
+
+const CASES: &[Case] = &[
+    case("mse", &[1_000]),
+    case("mse", &[100_000]),
+    case("mse", &[10_000_000]),
+    case("huber", &[1_000]),
+    case("huber", &[100_000]),
+    case("huber", &[10_000_000]),
+    case("bce_with_logits", &[1_000]),
+    case("bce_with_logits", &[100_000]),
+    case("bce_with_logits", &[10_000_000]),
+    case("cross_entropy", &[100, 1000]),
+    case("cross_entropy", &[10_000, 1000]),
+    case("cross_entropy", &[10_000, 100]),
+    case("cross_entropy", &[10_000, 10]),
+    case("cross_entropy", &[500_000, 10]),
+];
+
+const fn case(loss: &'static str, shape: &'static [usize]) -> Case {
+    Case { loss, shape }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {:?}", self.loss, self.shape)
+    }
+}
+
+/// Who computes it.
+#[derive(Clone, Copy)]
+enum Who {
+    Losscc,
+    Plain,
+    Avx2,
+    Avx512,
+}
+
+impl Who {
+    const ALL: [(&'static str, Who); 4] = [
+        ("losscc", Who::Losscc),
+        ("plain", Who::Plain),
+        ("avx2", Who::Avx2),
+        ("avx512", Who::Avx512),
+    ];
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn losscc_kernel(bencher: Bencher, case: &Case) {
+    time(bencher, case, Who::Losscc);
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn hand_plain(bencher: Bencher, case: &Case) {
+    time(bencher, case, Who::Plain);
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn hand_avx2(bencher: Bencher, case: &Case) {
+    time(bencher, case, Who::Avx2);
+}
+
+#[divan::bench(args = CASES, sample_count = 20)]
+fn hand_avx512(bencher: Bencher, case: &Case) {
+    time(bencher, case, Who::Avx512);
+}
+
+fn time(bencher: Bencher, case: &Case, who: Who) {
+    if let Some(call) = case.call(who) {
+        let elements: usize = case.shape.iter().product();
+        bencher.counter(ItemsCount::new(elements)).bench_local(call);
+    }
+}
+
+type Call = Box<dyn FnMut()>;
+type Hand = unsafe fn(&[f32], &[f32], &mut [f32]) -> f64;
+type HandRows = unsafe fn(&[f32], &[i64], usize, &mut [f32]) -> f64;
+
+impl Case {
+    /// One call of value and gradient; nothing where there is no such loop.
+    fn call(&self, who: Who) -> Option<Call> {
+        if let (Who::Avx512, false) = (who, hand::has_avx512()) {
+            return None;
+        }
+        match *self.shape {
+            [n, c] => self.rows(who, n, c),
+            _ => self.elements(who, self.shape[0]),
+        }
+    }
+
+    fn elements(&self, who: Who, n: usize) -> Option<Call> {
+        let (a, b, mut g) = (numbers(n, 1), numbers(n, 2), vec![0.0f32; n]);
+        // SAFETY of all three: only called where the feature was detected.
+        let huber: Hand = |a, b, g| unsafe { hand::huber_avx2(a, b, g, 1.0) };
+        let hand = match (self.loss, who) {
+            (_, Who::Losscc) => {
+                let (inputs, grad) = match self.loss {
+                    "bce_with_logits" => (["logits", "y"], "logits"),
+                    _ => (["y", "yhat"], "yhat"),
+                };
+                let kernel = kernel(self.loss);
+                return Some(Box::new(move || {
+                    let shape = [n];
+                    let given = [(inputs[0], &a), (inputs[1], &b)].map(|(name, x)| Input {
+                        name,
+                        data: Data::F32(x),
+                        shape: &shape,
+                    });
+                    let mut out = [Gradient {
+                        name: grad,
+                        data: DataMut::F32(&mut g),
+                    }];
+                    black_box(kernel.value_and_grad(&given, &[], &mut out)).expect("it runs");
+                }));
+            }
+            ("mse", Who::Avx2) => hand::mse_avx2 as Hand,
+            ("huber", Who::Avx2) => huber,
+            ("bce_with_logits", Who::Avx2) => hand::bce_avx2 as Hand,
+            ("bce_with_logits", Who::Avx512) => hand::bce_avx512 as Hand,
+            _ => return None,
+        };
+        Some(Box::new(move || {
+            // SAFETY: the feature was detected.
+            black_box(unsafe { hand(&a, &b, &mut g) });
+        }))
+    }
+
+    fn rows(&self, who: Who, n: usize, c: usize) -> Option<Call> {
+        let x = numbers(n * c, 3);
+        let target: Vec<i64> = (0..n).map(|i| (i * 7 % c) as i64).collect();
+        let mut g = vec![0.0f32; n * c];
+        let hand = match who {
+            Who::Losscc => {
+                let kernel = kernel(self.loss);
+                return Some(Box::new(move || {
+                    let given = [
+                        Input {
+                            name: "logits",
+                            data: Data::F32(&x),
+                            shape: &[n, c],
+                        },
+                        Input {
+                            name: "target",
+                            data: Data::I64(&target),
+                            shape: &[n],
+                        },
+                    ];
+                    let mut out = [Gradient {
+                        name: "logits",
+                        data: DataMut::F32(&mut g),
+                    }];
+                    black_box(kernel.value_and_grad(&given, &[], &mut out)).expect("it runs");
+                }));
+            }
+            Who::Plain => hand::cross_entropy_plain as HandRows,
+            Who::Avx2 => hand::cross_entropy_avx2 as HandRows,
+            Who::Avx512 => hand::cross_entropy_avx512 as HandRows,
+        };
+        Some(Box::new(move || {
+            // SAFETY: the feature was detected.
+            black_box(unsafe { hand(&x, &target, c, &mut g) });
+        }))
+    }
+}
+
+/// Nanoseconds per element of each candidate, and how much longer losscc takes than the others.
+fn ratios(case: &Case) {
+    let all = Who::ALL.into_iter();
+    let mut calls: Vec<(&str, Call)> = all
+        .filter_map(|(name, who)| Some((name, case.call(who)?)))
+        .collect();
+    let mut candidates: Vec<(&str, &mut dyn FnMut())> = vec![];
+    for (name, call) in &mut calls {
+        candidates.push((*name, &mut **call));
+    }
+    let names: Vec<&str> = candidates.iter().map(|c| c.0).collect();
+    let times = race(&mut candidates);
+    report(
+        &case.to_string(),
+        case.shape.iter().product(),
+        &names,
+        &times,
+    );
 }
 
 /// The loops of a shipped spec: value and gradients, and the value alone.
@@ -49,69 +246,6 @@ fn loops(name: &str) -> [Loops; 2] {
 fn kernel(name: &str) -> Kernel {
     let [loops, _] = loops(name);
     Kernel::new(loops, None, Dtype::F32).expect("it compiles")
-}
-
-type HandRows = unsafe fn(&[f32], &[i64], usize, &mut [f32]) -> f64;
-
-/// Softmax cross-entropy with wide and with narrow rows.
-fn rows() {
-    let kernel = kernel("cross_entropy");
-    let avx2: HandRows = |x, t, c, g| {
-        // SAFETY: AVX2 was detected.
-        unsafe { hand::cross_entropy_avx2(x, t, c, g) }
-    };
-    let avx512: HandRows = |x, t, c, g| {
-        // SAFETY: only called where AVX-512 was detected.
-        unsafe { hand::cross_entropy_avx512(x, t, c, g) }
-    };
-    let plain: HandRows = |x, t, c, g| hand::cross_entropy_plain(x, t, c, g);
-    let mut hands = vec![("plain", plain), ("avx2", avx2)];
-    if hand::has_avx512() {
-        hands.push(("avx512", avx512));
-    }
-    for (c, n) in [(1000, 100), (1000, 10_000), (10, 10_000), (10, 500_000)] {
-        let x = numbers(n * c, 3);
-        let target: Vec<i64> = (0..n).map(|i| (i * 7 % c) as i64).collect();
-        let mut g = vec![0.0f32; n * c];
-        let (shape, rows) = ([n, c], [n]);
-        let mut ours = || {
-            let given = [
-                Input {
-                    name: "logits",
-                    data: Data::F32(&x),
-                    shape: &shape,
-                },
-                Input {
-                    name: "target",
-                    data: Data::I64(&target),
-                    shape: &rows,
-                },
-            ];
-            let mut out = [Gradient {
-                name: "logits",
-                data: DataMut::F32(&mut g),
-            }];
-            black_box(kernel.value_and_grad(&given, &[], &mut out)).expect("it runs");
-        };
-        let mut others: Vec<_> = hands
-            .iter()
-            .map(|(name, f)| {
-                let (x, target) = (&x, &target);
-                let mut g = vec![0.0f32; n * c];
-                (*name, move || {
-                    // SAFETY: the feature was detected.
-                    black_box(unsafe { f(x, target, c, &mut g) });
-                })
-            })
-            .collect();
-        let mut candidates: Vec<(&str, &mut dyn FnMut())> = vec![("losscc", &mut ours)];
-        for (name, f) in &mut others {
-            candidates.push((name, f));
-        }
-        let names: Vec<&str> = candidates.iter().map(|c| c.0).collect();
-        let times = race(&mut candidates);
-        report(&format!("cross_entropy C={c} N={n}"), n * c, &names, &times);
-    }
 }
 
 /// What a call costs on top of its arithmetic: a call on 1,000 elements less 1/100 of one on 100,000.
@@ -281,87 +415,4 @@ fn report(title: &str, n: usize, names: &[&str], times: &[f64]) {
         print!("  [{:.2}x {name}]", times[0] / t);
     }
     println!();
-}
-
-type Hand = unsafe fn(&[f32], &[f32], &mut [f32]) -> f64;
-
-fn elementwise() {
-    let huber: Hand = |a, b, g| {
-        // SAFETY: AVX2 was detected.
-        unsafe { hand::huber_avx2(a, b, g, 1.0) }
-    };
-    let mse: Hand = |a, b, g| {
-        // SAFETY: AVX2 was detected.
-        unsafe { hand::mse_avx2(a, b, g) }
-    };
-    let bce: Hand = |a, b, g| {
-        // SAFETY: AVX2 was detected.
-        unsafe { hand::bce_avx2(a, b, g) }
-    };
-    let bce512: Hand = |a, b, g| {
-        // SAFETY: only called where AVX-512 was detected.
-        unsafe { hand::bce_avx512(a, b, g) }
-    };
-    pair("mse", ["y", "yhat"], &[("avx2", mse)]);
-    pair("huber", ["y", "yhat"], &[("avx2", huber)]);
-    let mut all = vec![("avx2", bce)];
-    if hand::has_avx512() {
-        all.push(("avx512", bce512));
-    }
-    pair("bce_with_logits", ["logits", "y"], &all);
-}
-
-fn pair(name: &str, inputs: [&str; 2], hands: &[(&str, Hand)]) {
-    let [loops, _] = loops(name);
-    let grad = loops.buffers[loops.outputs[1].0 as usize].name.clone();
-    let grad = grad.trim_start_matches("out.").to_string();
-    let kernel = Kernel::new(loops, None, Dtype::F32).expect("it compiles");
-    for n in [1_000, 100_000, 10_000_000] {
-        let (a, b) = (numbers(n, 1), numbers(n, 2));
-        let mut g = vec![0.0f32; n];
-        let shape = [n];
-        let mut ours = {
-            let (a, b) = (&a, &b);
-            let (kernel, grad) = (&kernel, grad.as_str());
-            let mut g = vec![0.0f32; n];
-            move || {
-                let given = [
-                    Input {
-                        name: inputs[0],
-                        data: Data::F32(a),
-                        shape: &shape,
-                    },
-                    Input {
-                        name: inputs[1],
-                        data: Data::F32(b),
-                        shape: &shape,
-                    },
-                ];
-                let mut out = [Gradient {
-                    name: grad,
-                    data: DataMut::F32(&mut g),
-                }];
-                black_box(kernel.value_and_grad(&given, &[], &mut out)).expect("it runs");
-            }
-        };
-        let mut others: Vec<_> = hands
-            .iter()
-            .map(|(name, f)| {
-                let (a, b) = (&a, &b);
-                let mut g = std::mem::take(&mut g);
-                g.resize(n, 0.0);
-                (*name, move || {
-                    // SAFETY: the feature was detected.
-                    black_box(unsafe { f(a, b, &mut g) });
-                })
-            })
-            .collect();
-        let mut candidates: Vec<(&str, &mut dyn FnMut())> = vec![("losscc", &mut ours)];
-        for (name, f) in &mut others {
-            candidates.push((name, f));
-        }
-        let names: Vec<&str> = candidates.iter().map(|c| c.0).collect();
-        let times = race(&mut candidates);
-        report(&format!("{name} n={n}"), n, &names, &times);
-    }
 }

@@ -12,7 +12,7 @@ use crate::loops::{
     Stmt, ValueId,
 };
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 
 /// A load.
 pub(super) struct Read<'a> {
@@ -23,6 +23,9 @@ pub(super) struct Read<'a> {
     pub checked: bool,
     pub span: Option<Span>,
 }
+
+/// So many streams of a lane loop have their addresses in registers.
+const REGISTER_STREAMS: usize = 4;
 
 /// What a lane loop walks through.
 struct Walk<'a> {
@@ -334,6 +337,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         if fine.is_some() && !own {
             self.clear_slot(slot, size);
         }
+        // What lies apart needs many registers anyway.
+        let held = (stride.is_some() || streams.len() >= REGISTER_STREAMS)
+            .then(|| self.hold_stream(start, stride));
         streams.push(Stream {
             buffer: owner,
             at: at.to_vec(),
@@ -345,8 +351,19 @@ impl<'u, 'f> Gen<'u, 'f> {
             start,
             stride,
             slot,
+            held,
         });
         Ok(())
+    }
+
+    fn hold_stream(&mut self, start: Value, stride: Option<Value>) -> StackSlot {
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 32, 4);
+        let slot = self.b.create_sized_stack_slot(data);
+        self.b.ins().stack_store(types::I64, start, slot, 0);
+        if let Some(stride) = stride {
+            self.b.ins().stack_store(types::I64, stride, slot, 8);
+        }
+        slot
     }
 
     /// Whether what a stream depends on is the same for all lanes and known before the loop.
@@ -427,8 +444,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    /// Whether a load in a lane loop may be put off and repeated: it walks through memory that the loop only reads.
-    pub(super) fn reloads(&self, expr: &Expr) -> bool {
+    /// Whether a load in a lane loop may be put off, as it walks through memory that the loop only reads; and whether
+    /// it may be repeated, as it is cheap.
+    pub(super) fn reloads(&self, expr: &Expr) -> Option<bool> {
         let Expr::Load {
             from,
             at,
@@ -437,17 +455,17 @@ impl<'u, 'f> Gen<'u, 'f> {
             checked,
         } = expr
         else {
-            return false;
+            return None;
         };
-        let Some(lanes) = &self.lane_loop else {
-            return false;
-        };
+        let lanes = self.lane_loop.as_ref()?;
         let condition = self.condition(*from, at, (*when, *or, *checked));
         let owner = root(self.unit.loops, *from);
-        !lanes.stored.contains(&owner)
-            && lanes.streams.iter().any(|s| {
-                s.buffer == owner && s.at == *at && s.condition == condition && s.stride.is_none()
-            })
+        if lanes.stored.contains(&owner) {
+            return None;
+        }
+        let same = |s: &&Stream| s.buffer == owner && s.at == *at && s.condition == condition;
+        let found = lanes.streams.iter().find(same)?;
+        Some(found.stride.is_none())
     }
 
     /// The buffers in whose memory a block stores.
@@ -491,7 +509,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             return None;
         }
         s.written |= store;
-        let (start, stride, size, fine, slot) = (s.start, s.stride, s.size, s.fine, s.slot);
+        let (size, fine, slot) = (s.size, s.fine, s.slot);
+        let (at, held) = ((s.start, s.stride), s.held);
+        let (start, stride) = self.placed(at, held);
         let mut address = self.element(start, stride, size, index);
         if let Some(fine) = fine {
             let slot = self.b.ins().stack_addr(types::I64, slot, 0);

@@ -32,7 +32,7 @@ pub(super) enum Accumulator {
     /// in the same order as a lane loop.
     Row {
         lanes: StackSlot,
-        carry: Variable,
+        carry: StackSlot,
         /// Elements so far.
         count: Variable,
     },
@@ -44,7 +44,8 @@ pub(super) enum Accumulator {
     /// The lane loop's own.
     Lanes {
         vectors: Vec<Variable>,
-        carry: Option<Variable>,
+        /// In memory, as it is needed only once in a block.
+        carry: Option<StackSlot>,
     },
     /// One for each lane, in a loop within a lane loop.
     Each {
@@ -226,11 +227,11 @@ impl<'u, 'f> Gen<'u, 'f> {
         let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
         let lanes = self.b.create_sized_stack_slot(data);
         self.clear_row(kind, lanes);
-        let carry = self.one_identity(kind);
+        let carry = self.carry_start(kind);
         let zero = self.b.ins().iconst(types::I64, 0);
         Ok(Accumulator::Row {
             lanes,
-            carry: self.variable(carry),
+            carry,
             count: self.variable(zero),
         })
     }
@@ -280,7 +281,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     fn count_row(
         &mut self,
         kind: Kind,
-        (lanes, carry, count): (StackSlot, Variable, Variable),
+        (lanes, carry, count): (StackSlot, StackSlot, Variable),
     ) -> Result<()> {
         let n = self.b.use_var(count);
         let n = self.b.ins().iadd_imm_s(n, 1);
@@ -297,13 +298,30 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    fn carry_row(&mut self, kind: Kind, lanes: StackSlot, carry: Variable) {
+    fn carry_start(&mut self, kind: Kind) -> StackSlot {
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4);
+        let carry = self.b.create_sized_stack_slot(data);
+        let start = self.one_identity(kind);
+        self.b.ins().stack_store(types::I64, start, carry, 0);
+        carry
+    }
+
+    fn carried(&mut self, carry: StackSlot) -> Value {
+        self.b.ins().stack_load(types::I64, types::F64X2, carry, 0)
+    }
+
+    /// Adds to a carry what the lanes of its sum add up to.
+    fn carry_into(&mut self, kind: Kind, carry: StackSlot, x: Value) {
+        let old = self.carried(carry);
+        let new = self.add_or_multiply(kind, old, x);
+        self.b.ins().stack_store(types::I64, new, carry, 0);
+    }
+
+    fn carry_row(&mut self, kind: Kind, lanes: StackSlot, carry: StackSlot) {
         let vector = self.width.vector();
         let v = [0, 1, 2, 3].map(|k| self.b.ins().stack_load(types::I64, vector, lanes, 16 * k));
         let x = self.add_lanes(kind, v);
-        let old = self.b.use_var(carry);
-        let new = self.add_or_multiply(kind, old, x);
-        self.b.def_var(carry, new);
+        self.carry_into(kind, carry, x);
     }
 
     fn add_or_multiply(&mut self, kind: Kind, x: Value, y: Value) -> Value {
@@ -410,10 +428,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                     self.copies * self.vectors_each(kind)
                 };
                 let vectors = (0..n).map(|_| self.variable(start)).collect();
-                let carry = kind.rounds().then(|| {
-                    let start = self.one_identity(kind);
-                    self.variable(start)
-                });
+                let carry = kind.rounds().then(|| self.carry_start(kind));
                 Accumulator::Lanes { vectors, carry }
             }
         };
@@ -868,9 +883,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             };
             let v = [0, 1, 2, 3].map(|k| self.b.use_var(vectors[k]));
             let x = self.add_lanes(kind, v);
-            let old = self.b.use_var(carry);
-            let new = self.add_or_multiply(kind, old, x);
-            self.b.def_var(carry, new);
+            self.carry_into(kind, carry, x);
             let start = self.vector_identity(kind);
             for v in vectors {
                 self.b.def_var(v, start);
@@ -909,7 +922,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
             Accumulator::Row { lanes, carry, .. } => {
                 self.carry_row(kind, lanes, carry);
-                let v = self.b.use_var(carry);
+                let v = self.carried(carry);
                 let v = self.b.ins().extractlane(v, 0);
                 let v = self.b.ins().splat(types::F64X2, v);
                 self.uniform(kind, v)?
@@ -917,7 +930,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             Accumulator::Arg { at, .. } => Val::Int(self.b.use_var(at)),
             Accumulator::Lanes { vectors, carry } => match carry {
                 Some(carry) => {
-                    let v = self.b.use_var(carry);
+                    let v = self.carried(carry);
                     let v = self.b.ins().extractlane(v, 0);
                     let v = self.b.ins().splat(types::F64X2, v);
                     self.uniform(kind, v)?

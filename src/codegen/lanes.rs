@@ -18,7 +18,7 @@ use crate::ir::Op;
 use crate::loops::{BufferId, Expr, FoldId, Index, LoopAxisId, Stmt, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    Block, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
+    Block, BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
 
 /// The open lane loop.
@@ -53,6 +53,8 @@ pub(super) struct Stream {
     pub start: Value,
     pub stride: Option<Value>,
     pub slot: StackSlot,
+    /// Where start and stride are kept, and after them those of the current phase, if not in registers.
+    pub held: Option<StackSlot>,
 }
 
 /// What a load that may not be in range depends on beside its indices. A store depends on its indices alone.
@@ -106,9 +108,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.find_streams(axis, body, &mut streams)?;
         let index = self.variable(begin);
         let carries = self.carries(folds)?;
-        let length = self.b.ins().isub(end, begin);
-        let full = self.b.ins().band_imm_s(length, -step);
-        let full_end = self.b.ins().iadd(begin, full);
 
         let [head, whole, partial, ready, body_block, after, exit] =
             [0; 7].map(|_| self.b.create_block());
@@ -122,6 +121,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         let choose = self.b.create_block();
         self.b.ins().brif(more, choose, &[], exit, &[]);
         self.enter(choose);
+        let length = self.b.ins().isub(end, begin);
+        let full = self.b.ins().band_imm_s(length, -step);
+        let full_end = self.b.ins().iadd(begin, full);
         let mut limit = full_end;
         if carries {
             let done = self.b.ins().isub(i, begin);
@@ -138,8 +140,8 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.enter(whole);
         let mut args = vec![arg(limit)];
         for s in &streams {
-            args.push(arg(s.start));
-            args.extend(s.stride.map(arg));
+            let (start, stride) = self.origin(s);
+            self.place_stream(s, start, stride, &mut args);
         }
         self.b.ins().jump(ready, &args);
 
@@ -150,6 +152,10 @@ impl<'u, 'f> Gen<'u, 'f> {
         let limit = self.b.append_block_param(ready, types::I64);
         let mut placed = vec![];
         for s in &streams {
+            if s.held.is_some() {
+                placed.push((s.start, s.stride));
+                continue;
+            }
             let start = self.b.append_block_param(ready, types::I64);
             let stride = s
                 .stride
@@ -178,8 +184,10 @@ impl<'u, 'f> Gen<'u, 'f> {
         });
         self.places.push((axis, Place::Lanes));
         let known = self.known.enter();
+        self.homes.next_stretch();
         self.block(body)?;
         self.fold_pending()?;
+        self.homes.next_stretch();
         self.known.leave(known);
         self.drop_waiting();
         if self.copies < 4 {
@@ -220,30 +228,26 @@ impl<'u, 'f> Gen<'u, 'f> {
         let (mut near, mut far) = (vec![arg(limit)], vec![arg(limit)]);
         let mut fits: Option<Value> = None;
         let (mut loads, mut kept) = (vec![], vec![]);
+        let mut moved = vec![];
         for s in streams {
-            let from = self.element(s.start, s.stride, s.size, i);
+            let (origin, stride) = self.origin(s);
+            let from = self.element(origin, stride, s.size, i);
             let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
             let back = self.b.ins().imul_imm_s(i, s.size);
             let start = self.b.ins().isub(slot, back);
-            let mut placed = vec![arg(start)];
+            let size = stride.map(|_| self.b.ins().iconst(types::I64, s.size));
             // Where nothing is there the slot is copied to itself.
-            let from = self.or_slot(s, from, slot);
+            let address = self.or_slot(s, from, slot);
             let copy = Copy {
                 to: (slot, None),
-                from: (from, s.stride),
+                from: (address, stride),
                 size: s.size,
             };
-            if s.stride.is_some() {
-                let size = self.b.ins().iconst(types::I64, s.size);
-                placed.push(arg(size));
-            }
-            far.extend(placed.iter().copied());
             match s.how {
                 Use::Load => {
-                    near.push(arg(s.start));
-                    near.extend(s.stride.map(arg));
+                    self.place_stream(s, origin, stride, &mut near);
                     let end = self.buffer_end(s.buffer, false);
-                    let mut inside = self.step_fits(from, s.stride, s.size, end);
+                    let mut inside = self.step_fits(from, stride, s.size, end);
                     if let Some(fine) = s.fine {
                         let none = self.b.ins().icmp_imm_s(IntCC::Equal, fine, 0);
                         inside = self.b.ins().bor(inside, none);
@@ -253,9 +257,17 @@ impl<'u, 'f> Gen<'u, 'f> {
                         Some(f) => self.b.ins().band(f, inside),
                     });
                     loads.push(copy);
+                    if s.held.is_some() {
+                        moved.push((s, start, size));
+                    } else {
+                        far.extend([Some(start), size].into_iter().flatten().map(arg));
+                    }
                 }
                 Use::Store { keeps } => {
-                    near.extend(placed);
+                    self.place_stream(s, start, size, &mut near);
+                    if s.held.is_none() {
+                        far.extend([Some(start), size].into_iter().flatten().map(arg));
+                    }
                     if keeps {
                         kept.push(copy);
                     }
@@ -270,8 +282,57 @@ impl<'u, 'f> Gen<'u, 'f> {
         let copying = self.b.create_block();
         self.b.ins().brif(fits, ready, &near, copying, &[]);
         self.enter(copying);
+        for (s, start, size) in moved {
+            self.place_stream(s, start, size, &mut vec![]);
+        }
         self.copy_each(&loads, count);
         self.b.ins().jump(ready, &far);
+    }
+
+    /// Where element 0 of a stream lies, and its stride.
+    fn origin(&mut self, s: &Stream) -> (Value, Option<Value>) {
+        match s.held {
+            None => (s.start, s.stride),
+            Some(slot) => (
+                self.b.ins().stack_load(types::I64, types::I64, slot, 0),
+                s.stride
+                    .map(|_| self.b.ins().stack_load(types::I64, types::I64, slot, 8)),
+            ),
+        }
+    }
+
+    /// Where the current phase finds a stream: kept with it, or handed on in a jump.
+    fn place_stream(
+        &mut self,
+        s: &Stream,
+        start: Value,
+        stride: Option<Value>,
+        args: &mut Vec<BlockArg>,
+    ) {
+        let Some(slot) = s.held else {
+            args.push(arg(start));
+            args.extend(stride.map(arg));
+            return;
+        };
+        self.b.ins().stack_store(types::I64, start, slot, 16);
+        if let Some(stride) = stride {
+            self.b.ins().stack_store(types::I64, stride, slot, 24);
+        }
+    }
+
+    /// Where the current phase finds a stream.
+    pub(super) fn placed(
+        &mut self,
+        (start, stride): (Value, Option<Value>),
+        held: Option<StackSlot>,
+    ) -> (Value, Option<Value>) {
+        match held {
+            None => (start, stride),
+            Some(slot) => (
+                self.b.ins().stack_load(types::I64, types::I64, slot, 16),
+                stride.map(|_| self.b.ins().stack_load(types::I64, types::I64, slot, 24)),
+            ),
+        }
     }
 
     /// The address, or that of the slot where the stream's elements are not there.
@@ -371,10 +432,11 @@ impl<'u, 'f> Gen<'u, 'f> {
         let mut copies = vec![];
         for s in streams.iter().filter(stored) {
             let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
-            let to = self.element(s.start, s.stride, s.size, i);
+            let (start, stride) = self.origin(s);
+            let to = self.element(start, stride, s.size, i);
             let to = self.or_slot(s, to, slot);
             copies.push(Copy {
-                to: (to, s.stride),
+                to: (to, stride),
                 from: (slot, None),
                 size: s.size,
             });

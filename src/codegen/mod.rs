@@ -13,6 +13,7 @@ mod copies;
 mod elements;
 mod folds;
 mod gemm;
+mod homes;
 mod ints;
 pub mod isa;
 mod lanes;

@@ -1,6 +1,7 @@
 //! One stage as a function: blocks, statements, loops.
 
 use super::folds::Accumulator;
+use super::homes::{Homes, RELOAD};
 use super::lanes::Lanes;
 use super::layout::{ERROR_INDEX, ERROR_PLACE, Layout, PLACES};
 use super::math::{self, Logistic, MathContext, Width};
@@ -152,6 +153,7 @@ pub(super) struct Gen<'u, 'f> {
     failures: Vec<(Vec<Option<Value>>, Block)>,
     /// What was computed before on the way to here.
     pub(super) known: Known,
+    pub(super) homes: Homes,
 }
 
 /// Something that needs to be computed only once on a way through the code.
@@ -246,6 +248,7 @@ pub(super) fn build<'u>(
         checks,
         failures: vec![],
         known: Known::default(),
+        homes: Homes::new(body),
         unit,
     };
     g.block(body)?;
@@ -268,9 +271,6 @@ pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
     signature
 }
 
-/// After this many instructions for each vector in flight a load is repeated.
-const RELOAD: usize = 16;
-
 pub(super) fn memory() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
 }
@@ -285,7 +285,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     fn statement(&mut self, stmt: &'u Stmt) -> Result<()> {
         match stmt {
             Stmt::Let(id, expr)
-                if self.lane_loop.is_some() && (waits(expr) || self.reloads(expr)) =>
+                if self.lane_loop.is_some() && (waits(expr) || self.reloads(expr).is_some()) =>
             {
                 self.made.insert(*id, expr);
                 self.waiting.insert(*id, expr);
@@ -293,7 +293,11 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
             Stmt::Let(id, expr) => {
                 self.made.insert(*id, expr);
-                self.make(*id, expr)
+                self.make(*id, expr)?;
+                if let (None, Some(val)) = (&self.lane_loop, self.values[id.0 as usize]) {
+                    self.settle(*id, val);
+                }
+                Ok(())
             }
             Stmt::Loop {
                 axis,
@@ -335,7 +339,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         if let Some(expr) = self.waiting.remove(&id) {
             // As deep as the longest chain of operators.
             stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.make(id, expr))?;
-            if let Expr::Load { .. } = expr {
+            if self.reloads(expr) == Some(true) {
                 self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
             }
         } else if let Some(&(expr, at)) = self.loaded.get(&id)
@@ -344,6 +348,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             // To load it again is cheaper than to keep it in a register.
             self.make(id, expr)?;
             self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
+        }
+        if let Some(val) = self.at_home(id)? {
+            return Ok(val);
         }
         let val = self.values.get(id.0 as usize).copied().flatten();
         val.ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
@@ -358,7 +365,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             .map(|l| std::mem::replace(&mut l.top, false));
         let known = self.known.enter();
         let loaded = self.loaded.clone();
+        self.homes.next_stretch();
         self.block(block)?;
+        self.homes.next_stretch();
         self.known.leave(known);
         // What was loaded again in the block is not there after it.
         self.waiting = loaded.iter().map(|(&id, &(expr, _))| (id, expr)).collect();

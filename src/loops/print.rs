@@ -472,7 +472,7 @@ fn sign(op: FoldOp) -> &'static str {
 }
 
 /// Every value that a statement itself uses.
-pub(super) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
+pub(crate) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
     let at = |index: &[Index], f: &mut dyn FnMut(ValueId)| {
         for i in index {
             if let Index::Value(v) = i {

@@ -1,0 +1,116 @@
+//! Reals that are the same for all lanes and are used beyond the loop or branch that they are computed in front of: they
+//! live in memory and are loaded where they are used, so that no register holds them across a loop.
+
+use super::math::Width;
+use super::stage::{Gen, Result, memory};
+use super::value::{Val, bundle};
+use crate::loops::print::each_use;
+use crate::loops::{Stmt, ValueId};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// After this many instructions for each vector in flight a load is repeated.
+pub(super) const RELOAD: usize = 16;
+
+/// Where a value lives, and its last load: in which stretch of code, after how many instructions.
+#[derive(Clone, Copy)]
+pub(super) struct Home {
+    slot: StackSlot,
+    width: Width,
+    last: (Value, usize, usize),
+}
+
+/// The values of a stage that live in memory, and stretches of code without a loop or branch in them, by number.
+#[derive(Default)]
+pub(super) struct Homes {
+    crossing: FxHashSet<ValueId>,
+    at: FxHashMap<ValueId, Home>,
+    stretch: usize,
+}
+
+impl Homes {
+    pub fn new(body: &[Stmt]) -> Homes {
+        let mut homes = Homes::default();
+        let (mut stretch, mut made) = (0, FxHashMap::default());
+        crossing(body, &mut stretch, &mut made, &mut homes.crossing);
+        homes
+    }
+
+    /// At the start and at the end of a loop or branch.
+    pub fn next_stretch(&mut self) {
+        self.stretch += 1;
+    }
+}
+
+fn crossing(
+    block: &[Stmt],
+    stretch: &mut usize,
+    made: &mut FxHashMap<ValueId, usize>,
+    out: &mut FxHashSet<ValueId>,
+) {
+    for stmt in block {
+        each_use(stmt, &mut |v| {
+            if made.get(&v).is_some_and(|at| at != stretch) {
+                out.insert(v);
+            }
+        });
+        match stmt {
+            Stmt::Let(v, _) => {
+                made.insert(*v, *stretch);
+            }
+            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+                *stretch += 1;
+                crossing(body, stretch, made, out);
+                *stretch += 1;
+            }
+            Stmt::Fold { .. }
+            | Stmt::Store { .. }
+            | Stmt::Fill { .. }
+            | Stmt::Sort(_)
+            | Stmt::Gemm(_) => {}
+        }
+    }
+}
+
+impl<'u, 'f> Gen<'u, 'f> {
+    /// Gives a value a home in memory if it is used in another stretch of code.
+    pub(super) fn settle(&mut self, id: ValueId, val: Val) {
+        let Val::Real {
+            vectors,
+            width,
+            lanes: false,
+        } = val
+        else {
+            return;
+        };
+        if !self.homes.crossing.contains(&id) {
+            return;
+        }
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4);
+        let slot = self.b.create_sized_stack_slot(data);
+        let value = vectors.values()[0];
+        self.b.ins().stack_store(types::I64, value, slot, 0);
+        let last = (value, self.homes.stretch, self.b.func.dfg.num_insts());
+        self.homes.at.insert(id, Home { slot, width, last });
+    }
+
+    /// A value from its home, if it has one.
+    pub(super) fn at_home(&mut self, id: ValueId) -> Result<Option<Val>> {
+        let Some(home) = self.homes.at.get(&id).copied() else {
+            return Ok(None);
+        };
+        let now = self.b.func.dfg.num_insts();
+        let (mut value, stretch, at) = home.last;
+        if stretch != self.homes.stretch || now > at + RELOAD * self.copies {
+            let address = self.b.ins().stack_addr(types::I64, home.slot, 0);
+            value = self.b.ins().load(home.width.vector(), memory(), address, 0);
+            let last = (value, self.homes.stretch, now);
+            self.homes.at.insert(id, Home { last, ..home });
+        }
+        Ok(Some(Val::Real {
+            vectors: bundle(&[value])?,
+            width: home.width,
+            lanes: false,
+        }))
+    }
+}
