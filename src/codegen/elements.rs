@@ -225,6 +225,14 @@ impl<'u, 'f> Gen<'u, 'f> {
             Elem::Bool => self.lane_flags(value),
             Elem::Real | Elem::Sum => {
                 let v = self.reals_for(elem, value)?;
+                if self.memory_width(elem) == Width::F32X4 && self.width == Width::F64X2 {
+                    let mut out = vec![];
+                    for &v in v.values() {
+                        out.push(self.b.ins().extractlane(v, 0));
+                        out.push(self.b.ins().extractlane(v, 1));
+                    }
+                    return Ok(out);
+                }
                 let mut lanes = self.lanes_of(v);
                 lanes.truncate(self.copies * self.width.lanes());
                 if v.copies() > self.copies && self.memory_width(elem) == self.width {
@@ -282,7 +290,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         if to.stride.is_some() || elem == Elem::Bool {
             let size = self.elem_size(elem);
             let mut address = to.address;
-            for (k, x) in self.scalars_for_lanes(elem, value)?.into_iter().enumerate() {
+            for (k, x) in self.scalars_of(elem, value)?.into_iter().enumerate() {
                 if k > 0 {
                     address = match to.stride {
                         Some(stride) => self.b.ins().iadd(address, stride),
@@ -315,20 +323,6 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
         }
         Ok(())
-    }
-
-    fn scalars_for_lanes(&mut self, elem: Elem, value: Val) -> Result<Vec<Value>> {
-        let half = self.memory_width(elem) == Width::F32X4 && self.width == Width::F64X2;
-        if elem == Elem::Real && half {
-            let v = self.reals_for(elem, value)?;
-            let mut out = vec![];
-            for &v in v.values() {
-                out.push(self.b.ins().extractlane(v, 0));
-                out.push(self.b.ins().extractlane(v, 1));
-            }
-            return Ok(out);
-        }
-        self.scalars_of(elem, value)
     }
 
     /// The new value where the guard holds, else the old one.

@@ -215,14 +215,13 @@ pub(super) fn build<'u>(
     let [context, begin, end] = *b.block_params(start) else {
         return Err(bug("the function has three parameters"));
     };
-    let (body, width, chunk) = match (stage, unit.dtype) {
-        (Stage::Rows { axis, body, .. }, Dtype::F32) => {
-            (body, Width::F32X4, Some((*axis, begin, end)))
-        }
-        (Stage::Rows { axis, body, .. }, Dtype::F64) => {
-            (body, Width::F64X2, Some((*axis, begin, end)))
-        }
-        (Stage::Once(body), _) => (body, Width::F64X2, None),
+    let (body, chunk) = match stage {
+        Stage::Rows { axis, body, .. } => (body, Some((*axis, begin, end))),
+        Stage::Once(body) => (body, None),
+    };
+    let width = match unit.dtype {
+        Dtype::F32 if chunk.is_some() && !unit.loops.wide => Width::F32X4,
+        Dtype::F32 | Dtype::F64 => Width::F64X2,
     };
     let mut g = Gen {
         b,

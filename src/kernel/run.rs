@@ -198,13 +198,16 @@ impl Code {
                 let found = self.loops.buffers.iter().find(|b| b.name == *buffer);
                 let extent = found.and_then(|b| b.dims.get(*position)).map(|d| {
                     let n = work.cells[self.layout.extent(d.extent)];
-                    (n, &self.loops.extents[d.extent.0 as usize].name)
+                    (
+                        n,
+                        &self.loops.extents[d.extent.0 as usize].name,
+                        d.position + 1,
+                    )
                 });
                 let name = buffer.strip_prefix("out.").unwrap_or(buffer);
                 match extent {
-                    Some((n, axis)) => format!(
-                        "index {index} is out of range at position {} of `{name}`, where axis {axis} has {n} elements",
-                        position + 1
+                    Some((n, axis, position)) => format!(
+                        "index {index} is out of range at position {position} of `{name}`, where axis {axis} has {n} elements"
                     ),
                     None => format!("index {index} is out of range in `{name}`"),
                 }

@@ -7,7 +7,7 @@ use super::pool::{Id, Node, PartId, Pool, Source};
 use super::products;
 use super::recurrence::Recurrences;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{AxisId, Op};
+use crate::ir::{AxisId, Op, Type};
 use rustc_hash::FxHashMap;
 
 /// A map that costs at most this is computed where it is read.
@@ -19,6 +19,12 @@ pub(super) type Inlined = FxHashMap<PartId, (Vec<AxisId>, Id)>;
 /// Substitutes cheap maps, each once, producers first.
 pub(super) fn substitute_cheap(parts: &mut Parts) -> Result<(), Diagnostic> {
     let recurrences = pass_through(parts)?;
+    let real = |id: &PartId| parts.part(*id).ty == Type::Real;
+    let wide = parts
+        .ids()
+        .iter()
+        .any(|id| recurrences.carried(*id) && real(id));
+    parts.wide = wide;
     let mut small: Inlined = FxHashMap::default();
     let operands = parts.operands();
     for id in parts.ordered(&|p| !recurrences.carried(p)) {

@@ -8,7 +8,7 @@
 //! a lane loop it is one vector (what does not depend on the lanes was placed outside, but for constants, whose Lets
 //! may stand anywhere). Values are SSA: a value is used only after its Let, in the block that defines it or in blocks
 //! within.
-//! Reals have the kernel's dtype in `Rows` stages; sums are carried in f64 (`Elem::Sum`) and read back in the dtype;
+//! Reals have the kernel's dtype in `Rows` stages (but see [`Loops::wide`]); sums are carried in f64 (`Elem::Sum`) and read back in the dtype;
 //! in a `Once` stage every real is an f64.
 
 mod align;
@@ -66,6 +66,9 @@ pub struct Loops {
     /// For each `ValueId` what it holds, and for messages the place in the source of what computes it.
     pub values: Vec<ValueInfo>,
     pub folds: Vec<FoldInfo>,
+    /// Every real is computed in f64, as in a `Once` stage: what the steps of a recurrence carry would gather the
+    /// rounding of f32, and `exp(a - b)` of two large carried numbers show it.
+    pub wide: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -127,6 +130,8 @@ pub struct Buffer {
 pub struct BufferDim {
     pub extent: ExtentIndex,
     pub axis: Option<LoopAxisId>,
+    /// Which position of the definition it is: of those without a dimension, the loops around the buffer take care.
+    pub position: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

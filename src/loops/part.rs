@@ -130,6 +130,8 @@ pub(super) struct Parts {
     pub softmax: FxHashMap<PartId, Vec<Softmax>>,
     /// The definitions of the program that each output is, for the layout: input by its place, for gradients.
     pub outputs: Vec<OutputInfo>,
+    /// Whether a recurrence carries reals.
+    pub wide: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -32,13 +32,21 @@ pub fn print(loops: &Loops) -> String {
                 ..
             } => {
                 let one = if *single_chunk { " in one chunk" } else { "" };
+                let wide = if loops.wide { " in f64" } else { "" };
+                let down = body.iter().any(
+                    |s| matches!(s, Stmt::Loop { direction, .. } if *direction == Direction::Down),
+                );
+                let down = if down { " down" } else { "" };
                 let lanes = body
                     .iter()
                     .any(|s| matches!(s, Stmt::Loop { lanes: true, .. }));
                 let lanes = if lanes { " xL" } else { "" };
                 p.line(
                     0,
-                    &format!("rows {}{lanes}{one}:", loops.axes[axis.0 as usize].name),
+                    &format!(
+                        "rows {}{down}{lanes}{one}{wide}:",
+                        loops.axes[axis.0 as usize].name
+                    ),
                 );
                 for s in body {
                     match s {

@@ -163,7 +163,7 @@ fn plan(
         let recurrences = Recurrences::find(parts)?;
         let classes = align::align(parts, &recurrences);
         let tree = levels::tree(parts, &classes, &recurrences, orders);
-        let mut layout = storage::layout(parts, &classes, &tree);
+        let mut layout = storage::layout(parts, &classes, &recurrences, &tree);
         let again = if rounds < ROUNDS {
             layout.recompute(parts, &classes, &recurrences)
         } else {
@@ -196,6 +196,7 @@ fn frame(
     let mut loops = Loops {
         name: program.name.to_string(),
         extents,
+        wide: parts.wide,
         ..Loops::default()
     };
     for (name, &extent) in classes.names.iter().zip(&classes.extents) {
@@ -222,9 +223,11 @@ fn frame(
             Type::Bool => Elem::Bool,
         };
         let shape = parts.pool.input_shapes[k].1.iter();
-        let dims = shape.zip(&classes.inputs[k]).map(|(&extent, c)| BufferDim {
+        let dims = shape.zip(&classes.inputs[k]).enumerate();
+        let dims = dims.map(|(position, (&extent, c))| BufferDim {
             extent,
             axis: Some(LoopAxisId(c.0)),
+            position,
         });
         let dims = dims.collect();
         loops.buffers.push(Buffer {
@@ -250,9 +253,10 @@ fn frame(
             .shape
             .iter()
             .enumerate()
-            .map(|(k, &extent)| BufferDim {
+            .map(|(position, &extent)| BufferDim {
                 extent,
-                axis: axis(k),
+                axis: axis(position),
+                position,
             })
             .collect();
         let elem = if which == 0 && dims.is_empty() {

@@ -6,6 +6,7 @@ use super::levels::Tree;
 use super::part::{Cell, Kind, Parts};
 use super::pool::{Node, PartId, Read};
 use super::recurrence::Recurrences;
+use crate::ir::Type;
 
 /// Maps of at least this weight are kept between stages rather than computed again.
 const KEEP: u32 = 64;
@@ -43,11 +44,27 @@ pub(super) struct Layout {
     pub places: Vec<Place>,
     pub storage: Vec<Storage>,
     pub readers: Vec<Vec<(PartId, Read)>>,
+    /// Parts whose cells are f64 in all kernels: those of a recurrence that carries reals.
+    pub wide: Vec<bool>,
 }
 
 /// Numbers the loops of a tree and decides what is kept where.
-pub(super) fn layout(parts: &Parts, classes: &Classes, tree: &[Tree]) -> Layout {
+pub(super) fn layout(
+    parts: &Parts,
+    classes: &Classes,
+    recurrences: &Recurrences,
+    tree: &[Tree],
+) -> Layout {
+    let operands = parts.operands();
+    let wide = |id: PartId| {
+        let part = parts.get(id);
+        let inner = part.is_some_and(|p| p.output.is_none() && p.ty == Type::Real);
+        inner && parts.wide && recurrences.group(id).is_some() && !operands.contains(&id)
+    };
     let mut layout = Layout {
+        wide: (0..parts.parts.len())
+            .map(|k| wide(PartId(k as u32)))
+            .collect(),
         loops: vec![],
         places: vec![Place::default(); parts.parts.len()],
         storage: vec![Storage::default(); parts.parts.len()],
@@ -316,8 +333,9 @@ impl Layout {
         };
         let axes = all(v);
         if v == o
+            || self.wide[v.index()] != self.wide[o.index()]
             || !(part.is_map() || part.is_gemm())
-            || part.ty != crate::ir::Type::Real
+            || part.ty != Type::Real
             || !output.is_map()
             || axes.is_empty()
             || axes != all(o)

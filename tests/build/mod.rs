@@ -36,6 +36,7 @@ pub fn dim(extent: ExtentIndex, axis: LoopAxisId) -> BufferDim {
     BufferDim {
         extent,
         axis: Some(axis),
+        position: 0,
     }
 }
 
@@ -77,7 +78,11 @@ impl Make {
             name: name.into(),
             elem,
             home,
-            dims: dims.to_vec(),
+            dims: dims
+                .iter()
+                .enumerate()
+                .map(|(position, &d)| BufferDim { position, ..d })
+                .collect(),
             shares: None,
         });
         id

@@ -40,7 +40,7 @@ impl Emitter<'_> {
             matches!(op, FoldOp::Sum | FoldOp::Prod) && part.is_fold() && (memory || total);
         let scalar = once && storage.dims.is_empty();
         let elem = match part.ty {
-            Type::Real if carried || scalar => Elem::Sum,
+            Type::Real if carried || scalar || self.layout.wide[id.index()] => Elem::Sum,
             Type::Real => Elem::Real,
             Type::Int => Elem::Int,
             Type::Bool => Elem::Bool,
@@ -82,6 +82,7 @@ impl Emitter<'_> {
         BufferDim {
             extent: self.parts.pool.extent(part.head[position]),
             axis: Some(LoopAxisId(class.0)),
+            position,
         }
     }
 

@@ -31,6 +31,7 @@ pub(super) fn normalize(
         parts: vec![],
         softmax: FxHashMap::default(),
         outputs: vec![],
+        wide: false,
     };
     let mut n = Normalizer {
         program,

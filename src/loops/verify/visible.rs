@@ -142,3 +142,148 @@ impl Walk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::grad::differentiate;
+    use crate::loops::verify::verify;
+    use crate::loops::*;
+    use crate::lower::tests::accept;
+    use crate::rewrite::simplify::simplify;
+
+    const SOURCES: [&str; 4] = [
+        "loss f(x: [N, T]) = mean[N](a[N, size(T) - 1 else 0]^2) where a[N, T] = sin(x) * a[N, T - 1 else 1]",
+        "loss f(x: [T, K], u: [K, K]) = sum[K](h[0, K else 0]^2)
+           where h[T, K] = tanh(x + sum[J](u[J, K] * h[T + 1, J else 0.5]))",
+        "loss f(x: [I, J]) = sum(r^2) where r[I, J] = max(x + r[I - 1, J else 0], sin(r[I, J - 1 else 0]))",
+        "loss f(x: [N, T]) = sum(b^2) where a[N, T] = exp(b[N, T - 1 else 0])  b[N, T] = x / (1 + a^2)",
+    ];
+
+    fn loops(source: &str) -> Loops {
+        let mut program = accept(source).program;
+        differentiate(&mut program);
+        let outputs = program.outputs();
+        simplify(&mut program, &outputs);
+        let gradients = program.gradients.iter().map(|g| g.input).collect();
+        let value = true;
+        schedule(&program, &Wanted { value, gradients }).expect("a schedule")
+    }
+
+    /// Calls `f` on each statement, outer ones first.
+    fn each(block: &mut Block, f: &mut dyn FnMut(&mut Stmt)) {
+        for s in block {
+            f(s);
+            if let Stmt::Loop { body, .. } | Stmt::If { then: body, .. } = s {
+                each(body, f);
+            }
+        }
+    }
+
+    fn each_of(loops: &mut Loops, f: &mut dyn FnMut(&mut Stmt)) {
+        for stage in &mut loops.stages {
+            let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
+            each(body, f);
+        }
+    }
+
+    /// How many mutants are caught, and how many there are: `mutate` changes a statement and says so.
+    fn caught(loops: &Loops, mutate: &dyn Fn(&Loops, &mut Stmt) -> bool) -> (usize, usize) {
+        let (mut all, mut caught) = (0, 0);
+        loop {
+            let (mut mutant, mut seen, mut done) = (loops.clone(), 0, false);
+            each_of(&mut mutant, &mut |s| {
+                let before = s.clone();
+                if !done && mutate(loops, s) {
+                    seen += 1;
+                    match seen > all {
+                        true => done = true,
+                        false => *s = before,
+                    }
+                }
+            });
+            if !done {
+                return (caught, all);
+            }
+            all += 1;
+            caught += usize::from(verify(&mutant).is_err());
+        }
+    }
+
+    /// The shifted indices of loads of what the kernel itself stores.
+    fn shifts<'a>(loops: &Loops, s: &'a mut Stmt) -> Vec<&'a mut Index> {
+        match s {
+            Stmt::Let(_, Expr::Load { from, at, .. })
+                if loops.buffers[from.0 as usize].home != Home::Input =>
+            {
+                let shifted = |i: &&mut Index| matches!(i, Index::Shift(..));
+                at.iter_mut().filter(shifted).collect()
+            }
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn reads_of_steps_to_come_are_caught() {
+        for source in SOURCES {
+            let loops = loops(source);
+            verify(&loops).expect("the schedule as it is");
+            let turned = |l: &Loops, s: &mut Stmt| {
+                let mut all = shifts(l, s);
+                for i in &mut all {
+                    if let Index::Shift(_, by) = i {
+                        *by = -*by;
+                    }
+                }
+                !all.is_empty()
+            };
+            let stays = |l: &Loops, s: &mut Stmt| {
+                let mut all = shifts(l, s);
+                for i in &mut all {
+                    if let Index::Shift(axis, _) = **i {
+                        **i = Index::Axis(axis);
+                    }
+                }
+                !all.is_empty()
+            };
+            let first = |l: &Loops, s: &mut Stmt| {
+                let mut all = shifts(l, s);
+                all.iter_mut().for_each(|i| **i = Index::Const(0));
+                !all.is_empty()
+            };
+            for (what, mutate) in [
+                ("turned", &turned as &dyn Fn(&Loops, &mut Stmt) -> bool),
+                ("this step's", &stays),
+                ("the first step's", &first),
+            ] {
+                let (caught, all) = caught(&loops, mutate);
+                assert!(all > 0, "{what}: {source}");
+                // A load of this step's element is right after its store, and one of another loop's result always.
+                let enough = if what == "turned" { all.div_ceil(2) } else { 1 };
+                assert!(caught >= enough, "{what}: {caught} of {all}\n{source}");
+            }
+        }
+    }
+
+    #[test]
+    fn loops_that_run_the_wrong_way_are_caught() {
+        for source in SOURCES {
+            let loops = loops(source);
+            // What loops must run the way they do: those in which a load sees another step.
+            let (caught, all) = caught(&loops, &|_, s| match s {
+                Stmt::Loop {
+                    direction,
+                    lanes: false,
+                    ..
+                } => {
+                    *direction = match direction {
+                        Direction::Up => Direction::Down,
+                        Direction::Down => Direction::Up,
+                    };
+                    true
+                }
+                _ => false,
+            });
+            assert!(caught >= 2, "{caught} of {all}\n{source}");
+        }
+    }
+}
