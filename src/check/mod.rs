@@ -15,7 +15,7 @@ use crate::compile;
 use crate::diagnostic::Diagnostic;
 use crate::interp::{Bound, evaluate};
 use crate::ir::{Program, TensorId};
-pub use differences::{Comparison, Entry, Of, compare};
+pub use differences::{Comparison, Entry, Of, compare, smooth};
 pub use sample::Sampler;
 
 /// What a check found.

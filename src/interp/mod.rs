@@ -8,6 +8,7 @@
 //! are computed on demand, each once.
 
 mod bind;
+mod rounding;
 pub mod scalar;
 mod watch;
 
@@ -15,6 +16,7 @@ use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type};
 pub use bind::{Bound, bind, extents_for, fitted, misset};
+pub use rounding::Rounding;
 use rustc_hash::FxHashMap;
 use scalar::{Fold, Scalar};
 pub use watch::{Singular, Watch};
@@ -44,6 +46,7 @@ pub struct Plan<'a> {
     wanted: Vec<TensorId>,
     /// Definitions that need each other, and whether they do.
     groups: Vec<(Vec<TensorId>, bool)>,
+    rounding: Option<Rounding>,
 }
 
 /// What becomes of `stop_gradient(e)`.
@@ -83,6 +86,15 @@ impl<'a> Plan<'a> {
                     (g, recursive)
                 })
                 .collect(),
+            rounding: None,
+        }
+    }
+
+    /// The same, but every result is off by a little.
+    pub fn rounded(self, rounding: Rounding) -> Plan<'a> {
+        Plan {
+            rounding: Some(rounding),
+            ..self
         }
     }
 
@@ -91,6 +103,18 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// As [`evaluate`].
     pub fn run(&self, bound: &Bound, held: &mut Held) -> Result<Vec<Array>, Diagnostic> {
+        Ok(self.run_watching(bound, held)?.0)
+    }
+
+    /// As [`Plan::run`]; also whether every real on the way was finite.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn run_watching(
+        &self,
+        bound: &Bound,
+        held: &mut Held,
+    ) -> Result<(Vec<Array>, bool), Diagnostic> {
         self.compute(Machine::new(self.program, bound, held))
     }
 
@@ -102,14 +126,16 @@ impl<'a> Plan<'a> {
         let mut held = Held::Nothing;
         let mut machine = Machine::new(self.program, bound, &mut held);
         machine.watch = Some(watch);
-        self.compute(machine)
+        Ok(self.compute(machine)?.0)
     }
 
-    fn compute(&self, mut machine: Machine) -> Result<Vec<Array>, Diagnostic> {
+    fn compute(&self, mut machine: Machine) -> Result<(Vec<Array>, bool), Diagnostic> {
+        machine.rounding = self.rounding;
         for (group, recursive) in &self.groups {
             machine.compute_group(group, *recursive)?;
         }
-        self.wanted.iter().map(|&t| Ok(machine.array(t))).collect()
+        let arrays = self.wanted.iter().map(|&t| machine.array(t)).collect();
+        Ok((arrays, machine.finite))
     }
 }
 
@@ -137,6 +163,9 @@ struct Machine<'a> {
     bound: &'a Bound,
     held: &'a mut Held,
     watch: Option<&'a mut Watch>,
+    rounding: Option<Rounding>,
+    /// Whether every real so far is.
+    finite: bool,
     /// The elements of each tensor computed so far; `done` marks them in recurrences.
     arrays: Vec<Option<Vec<Scalar>>>,
     done: Vec<Vec<Mark>>,
@@ -175,6 +204,8 @@ impl<'a> Machine<'a> {
             bound,
             held,
             watch: None,
+            rounding: None,
+            finite: true,
             arrays,
             done: vec![vec![]; program.tensors.len()],
             axes: vec![(0, 0); program.axes.len()],
@@ -426,8 +457,19 @@ impl<'a> Machine<'a> {
             return Ok(value);
         }
         let value = stacker::maybe_grow(RED_ZONE, STACK, || self.compute(id))?;
+        Ok(self.keep(id, value))
+    }
+
+    /// Rounds a result if that is asked for, and remembers it.
+    fn keep(&mut self, id: ExprId, mut value: Scalar) -> Scalar {
+        if let Scalar::Real(x) = value {
+            self.finite &= x.is_finite();
+            if let Some(rounding) = &self.rounding {
+                value = Scalar::Real(rounding.round(self.program.node(id), x));
+            }
+        }
         self.memo[id.index()] = (value, self.clock);
-        Ok(value)
+        value
     }
 
     fn compute(&mut self, id: ExprId) -> Result<Scalar, Diagnostic> {
@@ -508,7 +550,9 @@ impl<'a> Machine<'a> {
             let (id, op, right) = self.spine[k];
             let right = self.eval(right)?;
             value = self.apply(id, op, &[value, right])?;
-            self.memo[id.index()] = (value, self.clock);
+            if k > start {
+                value = self.keep(id, value);
+            }
         }
         self.spine.truncate(start);
         Ok(value)

@@ -26,7 +26,8 @@ pub(super) fn substitute_cheap(parts: &mut Parts) -> Result<(), Diagnostic> {
         .any(|id| recurrences.carried(*id) && real(id));
     parts.wide = wide;
     let mut small: Inlined = FxHashMap::default();
-    let operands = parts.operands();
+    let mut operands = parts.operands();
+    operands.extend(parts.softmax.values().flatten().map(|s| s.scale));
     for id in parts.ordered(&|p| !recurrences.carried(p)) {
         let mut part = parts.part(id).clone();
         part.rewrite(|root| rewrite(parts, root, &small, true));

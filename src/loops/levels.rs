@@ -7,12 +7,12 @@
 //! Parts that need each other are one node. Its loop runs step by step, up or down; within it, what earlier steps have
 //! made is at hand, and the same rule orders what is left.
 
-use super::Direction;
 use super::align::{Class, Classes};
 use super::inline::CHEAP;
-use super::part::Parts;
+use super::part::{Kind, Parts};
 use super::pool::{Node, PartId, Source};
 use super::recurrence::Recurrences;
+use super::{Direction, FoldOp};
 use crate::graph;
 use crate::ir::{AxisId, Op};
 use rustc_hash::FxHashMap;
@@ -51,6 +51,8 @@ struct Info {
     fold: bool,
     /// A map that is no output.
     map: bool,
+    /// An argmax or argmin: it keeps its best element in a register, so what it reduces is its innermost loop.
+    arg: bool,
     /// A result that is not cheap to compute again.
     dear: bool,
     /// What each class costs as the lane axis.
@@ -204,6 +206,7 @@ fn info_of(parts: &Parts, classes: &Classes, recurrences: &Recurrences, id: Part
         fold: part.is_fold() && part.into.is_none(),
         map: part.is_map() && part.output.is_none(),
         dear: !part.is_map() || recurrences.carried(id) || pool.weight(part.body) > CHEAP,
+        arg: matches!(part.kind, Kind::Fold(FoldOp::ArgMax | FoldOp::ArgMin)),
         lane_cost,
     }
 }
@@ -442,6 +445,13 @@ impl Levels<'_> {
     ) -> Option<Class> {
         if let Some(order) = self.fixed.get(&id)
             && let Some(&next) = order.iter().find(|c| left.contains(c))
+        {
+            return Some(next);
+        }
+        let info = self.info(id);
+        let kept = |c: &&Class| info.head.iter().any(|&(h, _)| h == **c);
+        if info.arg
+            && let Some(&next) = left.iter().find(kept)
         {
             return Some(next);
         }

@@ -59,14 +59,7 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         wanted.value,
         &gradients,
     );
-    let mut emitter = Emitter::new(
-        &mut parts,
-        &plan.classes,
-        &plan.layout,
-        loops,
-        &outputs,
-        &plan.tree,
-    );
+    let mut emitter = Emitter::new(&mut parts, &plan.classes, &plan.layout, loops, &outputs);
     emitter.one_chunk = full.one_chunk;
     emitter.stages(&plan.tree);
     let loops = emitter.loops;
@@ -89,14 +82,7 @@ fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
     let plan = plan(&mut parts, &|_| true, &Orders::default())?;
     let gradients: Vec<usize> = (1..=program.gradients.len()).collect();
     let (loops, outputs) = frame(program, &parts, &plan.classes, extents, true, &gradients);
-    let mut emitter = Emitter::new(
-        &mut parts,
-        &plan.classes,
-        &plan.layout,
-        loops,
-        &outputs,
-        &plan.tree,
-    );
+    let mut emitter = Emitter::new(&mut parts, &plan.classes, &plan.layout, loops, &outputs);
     emitter.stages(&plan.tree);
     Ok(Fixed {
         orders: plan.orders,

@@ -138,10 +138,8 @@ impl Verifier<'_> {
                     return Err("a stage has not exactly one loop over its rows".into());
                 }
                 let other = body.iter().find(|s| {
-                    !matches!(
-                        s,
-                        Stmt::Let(..) | Stmt::Store { how: How::Set, .. } | Stmt::Fill { .. }
-                    ) && !is_row(s)
+                    !matches!(s, Stmt::Let(..) | Stmt::Store { .. } | Stmt::Fill { .. })
+                        && !is_row(s)
                 });
                 if other.is_some() {
                     return Err(

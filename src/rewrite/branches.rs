@@ -2,7 +2,7 @@
 //! goes where the condition proves the range, and a comparison of indices that it implies is true.
 
 use super::product::is_closed;
-use super::{Memo, index, live, map_operands, sums};
+use super::{Memo, distinct_binders, index, live, map_operands, sums};
 use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type, Visited};
 
 /// How many nodes one body may cost; branches that share much are left as they are beyond it.
@@ -29,7 +29,11 @@ pub fn settle(program: &mut Program, outputs: &[TensorId]) {
             plain: Memo::default(),
         };
         let body = match body {
-            Body::Expr(e) => Body::Expr(settle.under(e, &[], unconditional)),
+            Body::Expr(e) => {
+                let e = settle.under(e, &[], unconditional);
+                // One reduction under two conditions may have become two.
+                Body::Expr(distinct_binders(program, e))
+            }
             Body::Argsort { along, guard, key } => {
                 let guard = guard.map(|g| settle.under(g, &[], unconditional));
                 Body::Argsort {

@@ -237,6 +237,29 @@ pub fn with_fresh_binders(program: &mut Program, e: ExprId) -> ExprId {
     })
 }
 
+/// `root` where no two reductions bind one axis.
+pub fn distinct_binders(program: &mut Program, root: ExprId) -> ExprId {
+    let (mut bound, mut again) = (FxHashSet::default(), FxHashSet::default());
+    for e in program.reachable(&[root]) {
+        if let Node::Reduce { axes, .. } = program.node(e)
+            && axes.iter().filter(|&&a| bound.insert(a)).count() < axes.len()
+        {
+            again.insert(e);
+        }
+    }
+    if again.is_empty() {
+        return root;
+    }
+    rebuild(program, root, &mut Memo::default(), |program, old, node| {
+        let new = program.make(node);
+        if again.contains(&old) {
+            renamed(program, new)
+        } else {
+            new
+        }
+    })
+}
+
 /// Definitions that `outputs` need, a definition before its readers where there is no recurrence; inputs are left out.
 pub fn live(program: &Program, outputs: &[TensorId]) -> Vec<TensorId> {
     let mut state = vec![0u8; program.tensors.len()];

@@ -88,7 +88,8 @@ impl Printer<'_> {
                 let (from, to) = (program.extent_of(a), program.extent_of(t.head[q]));
                 let joins = default.is_some() && self.extent(from) != self.extent(to);
                 if joins {
-                    // The one case where a bare axis may have another extent (rule R4).
+                    // The one case where a bare axis may have another extent (rule R4), so the place does not show it.
+                    self.declared.insert(text.clone());
                     texts.push(text);
                     continue;
                 }

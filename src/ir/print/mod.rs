@@ -188,8 +188,16 @@ impl<'a> Printer<'a> {
         let TensorKind::Input(input) = &tensor.kind else {
             return String::new();
         };
+        let ty = match tensor.ty {
+            Type::Real => "",
+            Type::Int => "int",
+            Type::Bool => "bool",
+        };
         let Some(shape) = &input.shape else {
-            return tensor.name.to_string();
+            return match tensor.ty {
+                Type::Real => tensor.name.to_string(),
+                Type::Int | Type::Bool => format!("{}: {ty}[*]", tensor.name),
+            };
         };
         let dims: Vec<String> = shape
             .iter()
@@ -198,11 +206,6 @@ impl<'a> Printer<'a> {
                 Dim::Constant(k) => k.to_string(),
             })
             .collect();
-        let ty = match tensor.ty {
-            Type::Real => "",
-            Type::Int => "int",
-            Type::Bool => "bool",
-        };
         format!("{}: {ty}[{}]", tensor.name, dims.join(", "))
     }
 

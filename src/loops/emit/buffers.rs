@@ -8,7 +8,7 @@ impl Emitter<'_> {
         let storage = &self.layout.storage[id.index()];
         let plan = self.plan_of(id);
         let place = self.layout.place(id);
-        let once = place.path.is_empty() || self.once.contains(&place.stage);
+        let once = place.path.is_empty();
         let total = plan.total && !once;
         let memory = plan.table && part.into.is_none();
         if let Some(f) = self.layout.outermost_reduced(self.parts, self.classes, id)

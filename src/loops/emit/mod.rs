@@ -61,8 +61,6 @@ pub(super) struct Emitter<'a> {
     /// The row of the stage at hand, and whether it writes cells that belong to no row.
     row: Option<Class>,
     crosses_rows: bool,
-    /// The loop stages that run once, on one thread.
-    once: Vec<u32>,
     /// Parts whose stage is one chunk: in all kernels of the loss, as they add in one order.
     pub one_chunk: Vec<PartId>,
 }
@@ -76,7 +74,6 @@ impl<'a> Emitter<'a> {
         layout: &'a Layout,
         loops: Loops,
         outputs: &[Option<BufferId>],
-        tree: &[Tree],
     ) -> Emitter<'a> {
         let class_axis: Vec<AxisId> = (0..classes.extents.len())
             .map(|k| {
@@ -98,14 +95,12 @@ impl<'a> Emitter<'a> {
             fills: FxHashMap::default(),
             row: None,
             crosses_rows: false,
-            once: vec![],
             one_chunk: vec![],
         };
         for id in e.parts.ids() {
             let plan = e.plan(id, outputs);
             e.plans[id.index()] = Some(plan);
         }
-        e.once = e.table_stages(tree);
         for id in e.parts.ids() {
             e.allocate(id);
         }
@@ -171,41 +166,6 @@ impl<'a> Emitter<'a> {
             total: fold && reduced == Some(0) && part.into.is_none(),
             buffer,
         }
-    }
-
-    /// The loop stages that run over nothing but totals: once, on one thread.
-    fn table_stages(&self, tree: &[Tree]) -> Vec<u32> {
-        let mut out = vec![];
-        for t in tree {
-            let Tree::Loop { class, body, .. } = t else {
-                continue;
-            };
-            let ids = parts_in(body);
-            let (mut tables, mut others) = (false, false);
-            for &id in &ids {
-                for read in self.parts.reads(id) {
-                    let over = read.index.iter().any(|&i| {
-                        self.parts
-                            .pool
-                            .free(i)
-                            .iter()
-                            .any(|&a| self.classes.of(id, a) == *class)
-                    });
-                    match read.from {
-                        _ if !over => {}
-                        Source::Part(p) if ids.contains(&p) => {}
-                        Source::Part(p) if self.plan_of(p).total && self.plan_of(p).table => {
-                            tables = true
-                        }
-                        Source::Part(_) | Source::Input(_) => others = true,
-                    }
-                }
-            }
-            if let (true, false, Some(&first)) = (tables, others, ids.first()) {
-                out.push(self.layout.place(first).stage);
-            }
-        }
-        out
     }
 }
 

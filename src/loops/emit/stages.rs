@@ -27,26 +27,19 @@ impl Emitter<'_> {
                     // Steps that need each other are one chunk.
                     self.crosses_rows = direction.is_some();
                     let ids = parts_in(body);
-                    let rows = !ids
-                        .iter()
-                        .any(|&id| self.once.contains(&self.layout.place(id).stage));
-                    self.row = rows.then_some(*class);
+                    self.row = Some(*class);
                     self.tree(&tree[k]);
                     self.crosses_rows |= ids.iter().any(|id| self.one_chunk.contains(id));
                     if self.crosses_rows {
                         self.one_chunk.extend(&ids);
                     }
                     let body = std::mem::take(&mut self.scopes[0].block);
-                    let stage = match self.row {
-                        Some(class) => Stage::Rows {
-                            axis: LoopAxisId(class.0),
-                            row_inputs: self.row_inputs(class),
-                            single_chunk: self.crosses_rows,
-                            body,
-                        },
-                        None => Stage::Once(body),
-                    };
-                    self.loops.stages.push(stage);
+                    self.loops.stages.push(Stage::Rows {
+                        axis: LoopAxisId(class.0),
+                        row_inputs: self.row_inputs(*class),
+                        single_chunk: self.crosses_rows,
+                        body,
+                    });
                     k += 1;
                 }
             }
@@ -117,11 +110,10 @@ impl Emitter<'_> {
                 FoldOp::ArgMax | FoldOp::ArgMin
             )
         });
-        let once = self.row.is_none();
         let statement = Stmt::Loop {
             axis: LoopAxisId(class.0),
             direction: direction.unwrap_or(Direction::Up),
-            lanes: leaf && !scope.scalar && !arg && !once && direction.is_none(),
+            lanes: leaf && !scope.scalar && !arg && direction.is_none(),
             folds: scope.folds,
             body: scope.block,
         };

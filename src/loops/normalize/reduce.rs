@@ -88,10 +88,9 @@ impl Normalizer<'_> {
         let lse = self.map("lse", &head, lse);
         if guard.is_none() {
             let pool = &mut self.parts.pool;
-            let (zero, one) = (pool.real(0.0), pool.real(1.0));
-            let none = pool.op(Op::Eq, &[z, zero]);
-            let inverse = pool.op(Op::Div, &[one, z]);
-            let scale = pool.select(none, zero, inverse);
+            let one = pool.real(1.0);
+            // Infinite where all is -inf: there the weight `exp(x - lse)` is NaN, and so is 0 times infinity.
+            let scale = pool.op(Op::Div, &[one, z]);
             let scale = self.map("scale", &head, scale);
             if let (Some(exp), Some(scale), Some(lse)) =
                 (self.read_of(e), self.read_of(scale), self.read_of(lse))
