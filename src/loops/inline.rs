@@ -3,12 +3,13 @@
 
 use super::normalize::in_range;
 use super::part::{Part, Parts, Softmax};
-use super::pool::{Id, Node, PartId, Pool, Source};
+use super::pool::{Id, Node, PartId, Pool, Read, Source};
 use super::products;
 use super::recurrence::Recurrences;
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Op, Type};
-use rustc_hash::FxHashMap;
+use crate::loops::ExtentIndex;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A map that costs at most this is computed where it is read.
 pub(super) const CHEAP: u32 = 4;
@@ -28,11 +29,15 @@ pub(super) fn substitute_cheap(parts: &mut Parts) -> Result<(), Diagnostic> {
     let mut small: Inlined = FxHashMap::default();
     let mut operands = parts.operands();
     operands.extend(parts.softmax.values().flatten().map(|s| s.scale));
+    let checked = checked_positions(parts);
     for id in parts.ordered(&|p| !recurrences.carried(p)) {
         let mut part = parts.part(id).clone();
         part.rewrite(|root| rewrite(parts, root, &small, true));
         let cheap = part.is_map() && parts.pool.weight(part.body) <= CHEAP;
-        let kept = part.output.is_some() || operands.contains(&id) || recurrences.carried(id);
+        let kept = part.output.is_some()
+            || operands.contains(&id)
+            || recurrences.carried(id)
+            || guards_range(parts, &checked, id, &part);
         if cheap && !kept {
             small.insert(id, (part.head, part.body));
             parts.parts[id.index()] = None;
@@ -41,6 +46,100 @@ pub(super) fn substitute_cheap(parts: &mut Parts) -> Result<(), Diagnostic> {
         }
     }
     Ok(())
+}
+
+/// Whether a map must stay, since an index out of its range is an error that its body would not meet.
+fn guards_range(
+    parts: &Parts,
+    checked: &FxHashMap<PartId, Vec<usize>>,
+    id: PartId,
+    part: &Part,
+) -> bool {
+    let unseen = |k: &usize| !reads_at(&parts.pool, part.body, part.head[*k]);
+    checked.get(&id).is_some_and(|c| c.iter().any(unseen))
+}
+
+/// The head positions at which parts are read by an index that may be out of range, which is an error of the call. An index
+/// without data, such as `T + 1`, that is read under conditions only is taken to be in range where they hold.
+fn checked_positions(parts: &Parts) -> FxHashMap<PartId, Vec<usize>> {
+    let pool = &parts.pool;
+    let mut checked: FxHashMap<PartId, Vec<usize>> = FxHashMap::default();
+    for id in parts.ids() {
+        let part = parts.part(id);
+        let always = match part.guard {
+            None => evaluated(pool, part.body),
+            Some(g) => evaluated(pool, g),
+        };
+        let always: Vec<Read> = always.into_iter().filter_map(|e| read(pool, e)).collect();
+        for r in parts.reads(id) {
+            let (Source::Part(p), None) = (r.from, r.default) else {
+                continue;
+            };
+            for (k, (&i, &extent)) in r.index.iter().zip(pool.shape(r.from)).enumerate() {
+                let data = !pool.reads([i]).is_empty();
+                if !pool.fits(i, extent) && (data || always.contains(&r)) {
+                    checked.entry(p).or_default().push(k);
+                }
+            }
+        }
+    }
+    checked
+}
+
+fn read(pool: &Pool, e: Id) -> Option<Read> {
+    match pool.node(e) {
+        Node::Read {
+            from,
+            index,
+            default,
+        } => Some(Read {
+            from: *from,
+            index: index.clone(),
+            default: *default,
+        }),
+        _ => None,
+    }
+}
+
+/// Whether every evaluation of `body` reads something at the axis itself, so that a substituted index is still checked.
+fn reads_at(pool: &Pool, body: Id, axis: AxisId) -> bool {
+    let at_axis = |r: Read| {
+        let mut positions = r.index.iter().zip(pool.shape(r.from));
+        let bare = |(&i, &extent): (&Id, &ExtentIndex)| {
+            matches!(pool.node(i), Node::Axis(a) if *a == axis) && extent == pool.extent(axis)
+        };
+        r.default.is_none() && positions.any(bare)
+    };
+    let all = evaluated(pool, body);
+    all.into_iter().filter_map(|e| read(pool, e)).any(at_axis)
+}
+
+/// What every evaluation of an expression evaluates, whatever its conditions are.
+fn evaluated(pool: &Pool, root: Id) -> Vec<Id> {
+    let (mut all, mut seen) = (vec![root], FxHashSet::from_iter([root]));
+    let mut next = 0;
+    while let Some(&id) = all.get(next) {
+        next += 1;
+        let mut add = |e: Id| {
+            if seen.insert(e) {
+                all.push(e);
+            }
+        };
+        match pool.node(id) {
+            Node::If(condition, ..) => add(*condition),
+            Node::Op(Op::And | Op::Or, operands) => add(operands[0]),
+            Node::Op(_, operands) => operands.iter().copied().for_each(add),
+            Node::Read { index, .. } => index.iter().copied().for_each(add),
+            Node::Finite(e) => add(*e),
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => {}
+        }
+    }
+    all
 }
 
 /// Substitutes cheap maps that a later step reads but that only hand on one other map of their recurrence, which is
@@ -69,6 +168,13 @@ fn pass_through(parts: &mut Parts) -> Result<Recurrences, Diagnostic> {
             None => return Ok(recurrences),
         }
     }
+}
+
+/// Those of the given maps whose substitution drops no check of an index.
+pub(super) fn substitutable(parts: &Parts, these: Vec<PartId>) -> Vec<PartId> {
+    let checked = checked_positions(parts);
+    let kept = |id: &PartId| !guards_range(parts, &checked, *id, parts.part(*id));
+    these.into_iter().filter(kept).collect()
 }
 
 /// Substitutes the given maps wherever they are read.

@@ -151,7 +151,8 @@ fn plan(
         let tree = levels::tree(parts, &classes, &recurrences, orders);
         let mut layout = storage::layout(parts, &classes, &recurrences, &tree);
         let again = if rounds < ROUNDS {
-            layout.recompute(parts, &classes, &recurrences)
+            let again = layout.recompute(parts, &classes, &recurrences);
+            inline::substitutable(parts, again)
         } else {
             vec![]
         };

@@ -1,0 +1,149 @@
+//! Bad input: each has its designed answer, from the kernel and from the interpreter.
+
+use losscc::array::Array;
+use losscc::data::{self, Format};
+use losscc::interp::{bind, evaluate};
+use losscc::{Evaluated, Options, Spec};
+
+fn arrays(json: &str) -> Vec<(String, Array)> {
+    data::read("data", Format::Json, json.as_bytes()).unwrap()
+}
+
+/// What the kernel says, and whether the interpreter refuses it too.
+fn refused(spec: &str, json: &str, set: &[(&str, f64)]) -> String {
+    let loss = open(spec).derive().unwrap();
+    let arrays = arrays(json);
+    let data: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
+    let plain = bind(loss.program(), &data, set);
+    let plain = plain
+        .and_then(|b| evaluate(loss.program(), &b, &loss.program().outputs()).map_err(|d| vec![d]));
+    assert!(plain.is_err(), "{spec}");
+    let kernel = loss.compile(&Options::default()).unwrap();
+    let error = kernel.evaluate(&data, set).unwrap_err();
+    assert_eq!(error.exit_code(), 2, "{spec}");
+    error.to_string()
+}
+
+fn evaluated(spec: &str, json: &str) -> Evaluated {
+    let kernel = open(spec).derive().unwrap().compile(&Options::default());
+    let arrays = arrays(json);
+    let data: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
+    kernel.unwrap().evaluate(&data, &[]).unwrap()
+}
+
+/// A shipped loss by its name, or a text.
+fn open(spec: &str) -> Spec {
+    match spec.starts_with("loss ") {
+        true => Spec::parse("test", spec).unwrap_or_else(|e| panic!("{e}")),
+        false => Spec::open(spec).unwrap(),
+    }
+}
+
+#[test]
+fn no_bins() {
+    let data = r#"{"logits": [1, 2], "y": [0, 1]}"#;
+    let said = refused("ghm_c", data, &[("bins", 0.0)]);
+    assert_eq!(said, "error: `bins` is 0, outside of its domain [1, inf)");
+    // Where the domain does not say it, the extent or the index does.
+    let spec = "loss l(x: [N]; bins: int = 2) = sum[N](x * h[min(int(x), bins - 1)]) where axis B = bins  h[B] = 1 + B";
+    let x = r#"{"x": [0.5, 1.5]}"#;
+    let said = refused(spec, x, &[("bins", 0.0)]);
+    let out = "error: index -1 is out of range at position 1 of `h`, where axis B has 0 elements\n";
+    assert!(said.starts_with(out), "{said}");
+    let said = refused(spec, x, &[("bins", -1.0)]);
+    assert_eq!(said, "error: axis B has the extent -1, less than nothing");
+    let said = refused(spec, x, &[("bins", 1.5)]);
+    assert_eq!(said, "error: `bins` is 1.5, not a whole number");
+}
+
+/// A definition that needs no memory still has a range.
+#[test]
+fn indices_of_cheap_definitions() {
+    for (body, i) in [
+        ("1 + 2.5 * N", 7),
+        ("1 + 2.5 * N", -1),
+        ("if N > 0 then x else 1", -7),
+        ("3", 2),
+        ("if x[0] > 0 and x > 0 then 1 else 2", 2),
+    ] {
+        let spec = format!("loss l(x: [N] | i: int[N]) = sum[N](x * h[i]) where h[N] = {body}");
+        let said = refused(
+            &spec,
+            &format!(r#"{{"x": [0.5, 1.5], "i": [0, {i}]}}"#),
+            &[],
+        );
+        let index = format!("error: index {i} is out of range at position 1 of `");
+        assert!(said.starts_with(&index), "{spec}: {said}");
+        assert!(said.contains("= note: at N = 1"), "{said}");
+    }
+    let spec = "loss l(x: [N]) = sum[N](x * h[N + 1]) where h[N] = 2.5 * N + 1";
+    let said = refused(spec, r#"{"x": [0.5, 1.5]}"#, &[]);
+    assert!(
+        said.starts_with("error: index 2 is out of range at position 1 of `h`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn all_rows_ignored() {
+    let out = evaluated(
+        "cross_entropy",
+        r#"{"logits": [[1, 2], [3, 4]], "target": [-100, -100]}"#,
+    );
+    assert!(out.value.number().unwrap().is_nan());
+    assert_eq!(out.gradients[0].values, [0.0; 4]);
+}
+
+/// Longer label sequences than there are times for.
+#[test]
+fn labels_longer_than_inputs() {
+    let out = evaluated(
+        "ctc",
+        r#"{"log_probs": [[[-1, -2, -3]], [[-1, -2, -3]]], "targets": [[1, 1, 2]], "input_lengths": [2], "target_lengths": [3]}"#,
+    );
+    assert_eq!(out.value.number(), Some(f64::INFINITY));
+    assert_eq!(out.gradients[0].values, [0.0; 6]);
+}
+
+#[test]
+fn recurrences_without_an_end() {
+    let spec = "loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1]";
+    let said = refused(spec, r#"{"x": [1, 2]}"#, &[]);
+    assert_eq!(
+        said,
+        "\
+error: index -1 is out of range at position 1 of `a`, where axis T has 2 elements
+ --> test:1:42
+  |
+1 | loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1]
+  |                                          ^^^^^^^^
+  |
+  = note: at T = 0"
+    );
+    let both = "loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1 else 0] + a[T + 1 else 0]";
+    let error = Spec::parse("test", both).err().unwrap();
+    assert_eq!(error.exit_code(), 1);
+    let said = error.to_string();
+    let title = "error: `a` refers to itself in no order that it can be computed in\n";
+    assert!(said.starts_with(title), "{said}");
+}
+
+#[test]
+fn unequal_extents() {
+    let spec = "loss l(x: [N] | y: [N], z: [N, 2]) = sum((x - y)^2) + sum[N](z[N, 1])";
+    let said = refused(
+        spec,
+        r#"{"x": [1, 2], "y": [1, 2, 3], "z": [[1, 2], [3, 4]]}"#,
+        &[],
+    );
+    assert_eq!(said, "error: axis N has 2 elements in `x` and 3 in `y`");
+    let said = refused(
+        spec,
+        r#"{"x": [1, 2], "y": [1, 2], "z": [[1, 2, 3], [3, 4, 5]]}"#,
+        &[],
+    );
+    assert!(
+        said.contains("`z` has the shape [2, 3], but position 2 must be 2"),
+        "{said}"
+    );
+}
