@@ -281,6 +281,30 @@ fn programs() {
     assert!(only.is_some() || count >= 40);
 }
 
+/// Losses over all pairs hold one matrix of them, with gradients and without: the product of the vectors lives where its
+/// own gradient is made of it.
+#[test]
+fn one_matrix_of_pairs_is_kept() {
+    for (name, products) in [("info_nce", 3), ("nt_xent", 3), ("supcon", 3)] {
+        let program = program(name, losscc::shipped::text(name).expect("a spec"));
+        let gradients: Vec<_> = program.gradients.iter().map(|g| g.input).collect();
+        for (gradients, products) in [(gradients, products), (vec![], 1)] {
+            let wanted = Wanted {
+                value: true,
+                gradients,
+            };
+            let loops = schedule(&program, &wanted).expect("a schedule");
+            let text = print::print(&loops);
+            let pairs = loops.buffers.iter().filter(|b| {
+                let own = b.home == losscc::loops::Home::Full && b.shares.is_none();
+                own && b.dims.len() == 2 && b.dims[0].extent == b.dims[1].extent
+            });
+            assert_eq!(pairs.count(), 1, "{name}:\n{text}");
+            assert_eq!(text.matches("gemm ").count(), products, "{name}:\n{text}");
+        }
+    }
+}
+
 /// Programs that nobody thought of: random definitions over three axes, read at their own element, shifted, gathered
 /// reduced and stepped along, under guards.
 #[test]

@@ -222,7 +222,9 @@ pub enum Stmt {
         when: ValueId,
         then: Block,
     },
+    /// Outside of lane loops.
     Sort(Sort),
+    /// Outside of lane loops.
     Gemm(Gemm),
 }
 

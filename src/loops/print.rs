@@ -1,5 +1,6 @@
 //! Loops as text (`--emit=loops`): `xL` a loop with lanes, `@s` a total, `t{C}` a row's scratch, no brackets a
-//! register, `(in out.logits)` memory that is shared; `guard ? statement`.
+//! register, `(in out.logits)` memory that is shared; `guard ? statement`; `gemm` a matrix product, `order of` a sort
+//! along the index `:`.
 
 use super::*;
 use std::fmt::Write;
