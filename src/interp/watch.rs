@@ -40,6 +40,9 @@ impl Watch {
             Op::Log | Op::Log2 | Op::Sqrt if real(0) == 0.0 => Singular::Zero(op),
             Op::Log | Op::Log2 | Op::Sqrt if real(0) < 0.0 => Singular::Negative(op),
             Op::Div if real(1) == 0.0 => Singular::Zero(op),
+            // It was `x * log(y)`, in most sources.
+            Op::Xlogy if real(1) == 0.0 && result.is_infinite() => Singular::Zero(Op::Log),
+            Op::Xlogy if real(1) < 0.0 && result.is_nan() => Singular::Negative(Op::Log),
             _ if result.is_nan() && given(|x| !x.is_nan()) => Singular::Undefined(op),
             _ if result.is_infinite() && given(f64::is_finite) => Singular::Infinite(op),
             _ => return,
