@@ -8,8 +8,9 @@
 
 use crate::diagnostic::{Class, Diagnostic};
 use crate::grad::{self, hessian, inner, vector};
-use crate::ir::{self, Program, TensorId};
+use crate::ir::{self, Body, Program, TensorId};
 use crate::loops::{self, Loops, Wanted};
+use crate::rewrite::live;
 use crate::rewrite::simplify::simplify;
 use crate::rewrite::stabilize::{Applied, Phase, stabilize};
 use crate::rows::{self, Rows};
@@ -51,9 +52,9 @@ pub fn derive_with(mut program: Program, rows: Rows) -> Result<Derived, Diagnost
         let reduction = rows::describe(&program);
         // With the gradients that the source states.
         let value = program.outputs();
-        inner::expand(&mut program, &value);
+        let mut rewrites = expand(&mut program, &value);
         verify(&program, "expanding inner gradients")?;
-        let rewrites = stabilize(&mut program, Phase::Before);
+        rewrites.extend(stabilize(&mut program, Phase::Before));
         verify(&program, "stabilizing the value")?;
         simplify(&mut program, &value);
         verify(&program, "simplifying the value")?;
@@ -72,6 +73,24 @@ pub fn derive_with(mut program: Program, rows: Rows) -> Result<Derived, Diagnost
     })
 }
 
+/// Derives inner gradients, from stable forms where they are by inputs. A stable form may no longer read a definition that
+/// it was written with, so where that is what is differentiated by, the forms stay until the gradient is derived.
+fn expand(program: &mut Program, outputs: &[TensorId]) -> Vec<Applied> {
+    let live = live(program, outputs);
+    let mut by = live.iter().filter_map(|&t| match program.body(t) {
+        Some(Body::Grad { wrt, .. }) => Some(*wrt),
+        _ => None,
+    });
+    let first = by.next();
+    let inputs = |t: TensorId| program.body(t).is_none();
+    let rewrites = match first {
+        Some(wrt) if inputs(wrt) && by.all(inputs) => stabilize(program, Phase::Before),
+        _ => vec![],
+    };
+    inner::expand(program, outputs);
+    rewrites
+}
+
 /// The program with one number for a value: the sum of the rows where there are several.
 pub fn as_number(program: &Program) -> Cow<'_, Program> {
     if program.get(program.value).head.is_empty() {
@@ -86,7 +105,7 @@ pub fn as_number(program: &Program) -> Cow<'_, Program> {
 pub fn prepare(program: &mut Program) {
     with_stack(|| {
         let value = [program.value];
-        inner::expand(program, &value);
+        expand(program, &value);
         stabilize(program, Phase::Before);
     });
 }

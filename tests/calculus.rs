@@ -1,10 +1,10 @@
 //! Gradients of every spec and of programs made to be hard: against finite differences, and printed, parsed again and
 //! evaluated against themselves.
 
-use losscc::array::Data;
+use losscc::array::{Array, Data};
 use losscc::check::{self, Sampler};
 use losscc::grad::hessian;
-use losscc::interp::{Bound, evaluate};
+use losscc::interp::{Bound, bind, evaluate};
 use losscc::ir::{Program, TensorId, print};
 use losscc::lower::lower;
 use losscc::modules::{self, NoFiles};
@@ -239,4 +239,40 @@ fn diagonals_of_hessians_agree_with_differences() {
         programs.map(|&(n, t)| (n.to_string(), t.to_string())),
         examine_diagonal,
     );
+}
+
+/// A gradient inside a loss is that of the stable form, or it would be NaN where the textbook's form overflows.
+#[test]
+fn inner_gradients_come_from_stable_forms() {
+    for (text, x, value, gradient) in [
+        (
+            "loss l(x: [N]) = sum[N](grad[x](e)) where e = sum[N](log(1 - sigmoid(x)))",
+            [800.0, -800.0],
+            -1.0,
+            [0.0, 0.0],
+        ),
+        (
+            "loss l(x: [N]) = sum[N](N * grad[x](e)) where e = log(sum[N](exp(x)))",
+            [1000.0, 1000.0],
+            0.5,
+            [-0.25, 0.25],
+        ),
+        // By a definition: its stable form must not lose it.
+        (
+            "loss l(x: [N]) = sum[N](grad[p](e)) where p = sigmoid(x)  e = sum[N](log(p))",
+            [0.0, 0.0],
+            4.0,
+            [-1.0, -1.0],
+        ),
+    ] {
+        let program = derived("l", text).unwrap();
+        let x = Array::real(&[2], x.to_vec());
+        let bound = bind(&program, &[("x", &x)], &[]).unwrap();
+        let got = evaluate(&program, &bound, &program.outputs()).unwrap();
+        let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-12);
+        assert!(close(got[0].reals().unwrap(), &[value]), "{text}: {got:?}");
+        if let Some(bar) = got.get(1) {
+            assert!(close(bar.reals().unwrap(), &gradient), "{text}: {got:?}");
+        }
+    }
 }
