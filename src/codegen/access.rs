@@ -194,7 +194,34 @@ impl<'u, 'f> Gen<'u, 'f> {
         body: &[Stmt],
         streams: &mut Vec<Stream>,
     ) -> Result<()> {
-        self.scan_streams(axis, body, false, streams)
+        self.scan_streams(axis, body, false, streams)?;
+        // Where two stores may meet in one element, neither may keep it in a slot until the end of the tail.
+        let mut stores = vec![];
+        self.find_places(body, &mut stores);
+        streams.retain(|s| {
+            let meets = |&(buffer, at): &(BufferId, &[Index])| {
+                buffer == s.buffer && at != s.at && !apart(at, &s.at, axis)
+            };
+            s.how == Use::Load || !stores.iter().any(meets)
+        });
+        Ok(())
+    }
+
+    /// Where a block stores: buffer and indices.
+    fn find_places<'b>(&self, block: &'b [Stmt], out: &mut Vec<(BufferId, &'b [Index])>) {
+        for stmt in block {
+            match stmt {
+                Stmt::Store { to, at, .. } => out.push((root(self.unit.loops, *to), at)),
+                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+                    self.find_places(body, out)
+                }
+                Stmt::Let(..)
+                | Stmt::Fold { .. }
+                | Stmt::Fill { .. }
+                | Stmt::Sort(_)
+                | Stmt::Gemm(_) => {}
+            }
+        }
     }
 
     fn scan_streams(
@@ -1092,4 +1119,18 @@ pub fn identity(with: Fill) -> (f64, i64) {
             FoldOp::ArgMax | FoldOp::ArgMin => (0.0, -1),
         },
     }
+}
+
+/// Whether two places of a buffer are different elements in all lanes.
+fn apart(a: &[Index], b: &[Index], lanes: LoopAxisId) -> bool {
+    let plain = |index: &Index| match *index {
+        Index::Axis(axis) if axis != lanes => Some((Some(axis), 0)),
+        Index::Shift(axis, by) if axis != lanes => Some((Some(axis), by)),
+        Index::Const(c) => Some((None, c)),
+        Index::Axis(_) | Index::Shift(..) | Index::Value(_) => None,
+    };
+    a.iter().zip(b).any(|(a, b)| match (plain(a), plain(b)) {
+        (Some((over, x)), Some((other, y))) => over == other && x != y,
+        _ => false,
+    })
 }

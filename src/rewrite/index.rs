@@ -470,18 +470,51 @@ pub fn in_range(
     }
     let zero = program.int(0);
     let size = program.size_of(extent);
+    let mut facts: Vec<Linear> = vec![];
+    for &c in conditions {
+        facts.extend(facts_of(program, c));
+    }
+    if !has_elements(program, &facts, index, extent) {
+        return false;
+    }
     if decide(program, &[], Op::Ge, index, zero) == Some(true)
         && decide(program, &[], Op::Lt, index, size) == Some(true)
     {
         return true;
     }
-    let mut facts: Vec<Linear> = vec![];
-    for &c in conditions {
-        facts.extend(facts_of(program, c));
-    }
     !facts.is_empty()
         && decide(program, &facts, Op::Ge, index, zero) == Some(true)
         && decide(program, &facts, Op::Lt, index, size) == Some(true)
+}
+
+/// Whether the extent has elements wherever `index` is evaluated, as an axis in it or something that it reads shows, or a
+/// fact that speaks of its size. What is decided about indices takes every size to be at least 1.
+fn has_elements(program: &mut Program, facts: &[Linear], index: ExprId, extent: ExtentId) -> bool {
+    let mut shown = vec![];
+    for e in program.reachable(&[index]) {
+        match program.node(e) {
+            Node::Axis(a) => shown.push(program.extent_of(*a)),
+            Node::Read {
+                tensor,
+                default: None,
+                ..
+            } => {
+                let head = &program.get(*tensor).head;
+                shown.extend(head.iter().map(|&a| program.extent_of(a)));
+            }
+            _ => {}
+        }
+    }
+    if shown.contains(&extent) {
+        return true;
+    }
+    let size = extent_size(program, extent);
+    if size.constant >= 1 && size.terms.iter().all(|t| t.1 > 0) {
+        return true;
+    }
+    let shown: Vec<Linear> = shown.iter().map(|&e| extent_size(program, e)).collect();
+    let known = |atom: ExprId| shown.iter().chain(facts).any(|l| l.coefficient(atom) != 0);
+    size.terms.iter().all(|&(atom, _)| known(atom))
 }
 
 /// An axis of `axes` that the equation `index == target` determines, with the value it gives and the condition under

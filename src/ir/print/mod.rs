@@ -78,6 +78,8 @@ struct Printer<'a> {
     declared: FxHashSet<String>,
     /// Definitions of recurrences, whose heads must be shown.
     recurrent: FxHashSet<TensorId>,
+    /// What is read with a default.
+    defaulted: FxHashSet<TensorId>,
     /// Names in use in the text.
     used: Vec<String>,
 }
@@ -108,6 +110,7 @@ impl<'a> Printer<'a> {
             sized: FxHashSet::default(),
             declared: FxHashSet::default(),
             recurrent: recurrent(program, &all),
+            defaulted: defaulted(program, &all),
             used: vec![],
         };
         printer.name_everything();
@@ -282,13 +285,27 @@ impl<'a> Printer<'a> {
             1 => !roots.iter().any(|r| own(&r)) || self.recurrent.contains(&t),
             _ => true,
         };
-        let piece = self.body(t);
+        let mut piece = self.body(t);
+        if self.whole_real(t) {
+            piece = Piece::wrap("1.0 * (", piece, ")", prec::PRODUCT);
+        }
         let left = if shown {
             format!("{name}[{}]", names.join(", "))
         } else {
             name
         };
         (left, piece)
+    }
+
+    /// Whether a real that is read with a default would be taken for an int: the default may be none.
+    fn whole_real(&self, t: TensorId) -> bool {
+        let whole = match self.program.body(t) {
+            Some(&Body::Expr(e)) if self.program.get(t).ty == Type::Real => {
+                looks_whole(self.program, e)
+            }
+            _ => false,
+        };
+        whole && self.defaulted.contains(&t)
     }
 
     fn body(&mut self, t: TensorId) -> Piece {
@@ -331,5 +348,44 @@ fn write_definitions(out: &mut String, lines: &[(String, Piece)]) {
         out.push_str(&format!("\n    {left:widest$} = "));
         let column = out.len() - start;
         piece.write(out, column, 6);
+    }
+}
+
+/// The tensors that definitions read with a default.
+fn defaulted(program: &Program, definitions: &[TensorId]) -> FxHashSet<TensorId> {
+    let mut out = FxHashSet::default();
+    for &t in definitions {
+        for e in program.reachable(&program.roots(t)) {
+            if let Node::Read {
+                tensor,
+                default: Some(_),
+                ..
+            } = program.node(e)
+            {
+                out.insert(*tensor);
+            }
+        }
+    }
+    out
+}
+
+/// Whether the text of a real has only ints in it that no operator makes real.
+fn looks_whole(program: &Program, e: ExprId) -> bool {
+    match program.node(e) {
+        Node::Real(x) => x.0.fract() == 0.0,
+        Node::If {
+            then, otherwise, ..
+        } => looks_whole(program, *then) && looks_whole(program, *otherwise),
+        Node::Op(Op::ToReal, _) => true,
+        Node::Op(
+            Op::Add | Op::Sub | Op::Mul | Op::Neg | Op::Abs | Op::Sign | Op::Max | Op::Min,
+            operands,
+        ) => operands.iter().all(|&o| looks_whole(program, o)),
+        Node::Reduce {
+            op: ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min,
+            body,
+            ..
+        } => looks_whole(program, *body),
+        _ => false,
     }
 }

@@ -20,7 +20,20 @@ impl Normalizer<'_> {
             for c in self.conditions.clone() {
                 all = self.parts.pool.and(all, Some(c));
             }
-            guard = self.parts.pool.and(all, guard);
+            match (op, all) {
+                // Where nobody asks for it, an argmax must not complain that there is nothing.
+                (ReduceOp::ArgMax | ReduceOp::ArgMin, Some(asked)) => {
+                    let pool = &mut self.parts.pool;
+                    let any = match pool.ty(body) {
+                        Type::Real => pool.real(0.0),
+                        Type::Int | Type::Bool => pool.int(0),
+                    };
+                    let yes = pool.mk(Node::Bool(true));
+                    body = pool.select(asked, body, any);
+                    guard = guard.map(|g| pool.select(asked, g, yes));
+                }
+                _ => guard = self.parts.pool.and(all, guard),
+            }
         }
         let one = |op| Ok((op, None));
         let (fold, mean) = match op {
