@@ -458,6 +458,8 @@ fn is_plain(parts: &Parts, body: Id, dims: [&[AxisId]; 2]) -> bool {
             (part.is_map() || part.is_gemm())
                 && part.output.as_ref().is_none_or(|o| whole(&o.cell))
                 && !part.head.is_empty()
+                // What a recurrence carries is kept in f64.
+                && !reads_itself(parts, *p)
         }
     };
     let shape = parts.pool.shape(*from).iter();
