@@ -5,7 +5,7 @@ use super::copies::Copy;
 use super::lanes::{Condition, Cursor, Stream, Use};
 use super::layout::{SINK, ZERO, root};
 use super::stage::{Fact, Gen, Place, Result, arg, bug, memory, uses_axis};
-use super::value::Val;
+use super::value::{Val, cast};
 use crate::ast::Span;
 use crate::loops::{
     BufferId, Elem, Expr, ExtentFrom, ExtentIndex, Fill, FoldOp, Home, How, Index, LoopAxisId,
@@ -393,21 +393,20 @@ impl<'u, 'f> Gen<'u, 'f> {
         slot
     }
 
-    /// Whether what a stream depends on is the same for all lanes and known before the loop.
+    /// Whether all indices that may be out of range are the same for all lanes.
     fn uniform_condition(&self, walk: &Walk) -> bool {
-        let Some(condition) = walk.condition else {
+        if walk.condition.is_none() {
             return true;
-        };
-        let fits = walk
-            .at
-            .iter()
-            .zip(self.dims(walk.buffer))
-            .all(|(i, e)| !uses_axis(std::slice::from_ref(i), walk.axis) || self.proved(i, e));
-        let known = |v: ValueId| {
-            let val = self.values.get(v.0 as usize).copied().flatten();
-            val.is_some_and(|v| !v.lanes())
-        };
-        fits && condition.when.is_none_or(known)
+        }
+        let at = walk.at.iter().zip(self.dims(walk.buffer));
+        at.into_iter()
+            .all(|(i, e)| !uses_axis(std::slice::from_ref(i), walk.axis) || self.proved(i, e))
+    }
+
+    /// Whether a condition is the same for all lanes and known before the loop.
+    fn known_before(&self, when: ValueId) -> bool {
+        let val = self.values.get(when.0 as usize).copied().flatten();
+        val.is_some_and(|v| !v.lanes())
     }
 
     /// Whether the elements of a stream are there, for all lanes alike; nothing where they always are. Where they must
@@ -416,10 +415,14 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(condition) = walk.condition else {
             return Ok(None);
         };
-        let when = condition.when.map(|w| self.flag(w)).transpose()?;
         let store = walk.how != Use::Load;
+        let early = condition.when.is_none_or(|when| self.known_before(when));
+        let when = match condition.when {
+            Some(when) if early => Some(self.flag(when)?),
+            _ => None,
+        };
         let mut fine = when;
-        if !(condition.checked || condition.or || store) {
+        if early && !(condition.checked || condition.or || store) {
             return Ok(fine);
         }
         // An error is reported at the first element; without one there is none.
@@ -429,7 +432,8 @@ impl<'u, 'f> Gen<'u, 'f> {
             if self.proved(&walk.at[k], extent) {
                 continue;
             }
-            if !condition.checked || condition.or {
+            // Where the condition is one of the lanes', the range alone decides, and the load checks.
+            if !early || !condition.checked || condition.or {
                 let inside = self.in_range(indices[k], extent);
                 fine = Some(fine.map_or(inside, |f| self.b.ins().band(f, inside)));
             } else if self.unchecked(indices[k], extent, condition.when, Some(walk.axis)) {
@@ -556,6 +560,13 @@ impl<'u, 'f> Gen<'u, 'f> {
         };
         let condition = self.condition(read.from, read.at, (read.when, read.or, read.checked));
         if let Some((cursor, fine)) = self.stream_cursor(read.from, read.at, condition, false) {
+            if let (Some(_), Some(when)) = (fine, read.when)
+                && read.checked
+                && read.or.is_none()
+                && self.val(when)?.lanes()
+            {
+                self.check_lanes(&read, when)?;
+            }
             let loaded = self.load_lanes(read.from, cursor)?;
             return match (read.or, fine) {
                 (Some(or), Some(fine)) => {
@@ -578,6 +589,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         if uniform && !lane_conditions {
             return self.load_one(&read);
         }
+        if uniform && read.or.is_none() {
+            return self.load_for_lanes(&read);
+        }
         if by_value || (conditional && !proved) {
             return self.gather(&read);
         }
@@ -586,6 +600,63 @@ impl<'u, 'f> Gen<'u, 'f> {
         let end = self.buffer_end(read.from, false);
         let cursor = self.through_slot(cursor, size, Some(end))?;
         self.load_lanes(read.from, cursor)
+    }
+
+    /// One cell that only some lanes need: it is read wherever it is.
+    fn load_for_lanes(&mut self, read: &Read) -> Result<Val> {
+        if let (true, Some(when)) = (read.checked, read.when) {
+            self.check_lanes(read, when)?;
+        }
+        let lane = self.lane_index();
+        let mut indices = vec![];
+        let mut fine: Option<Value> = None;
+        for (index, extent) in read.at.iter().zip(self.dims(read.from)) {
+            let v = self.index(index, lane)?;
+            if !self.proved(index, extent) {
+                let inside = self.in_range(v, extent);
+                fine = Some(fine.map_or(inside, |f| self.b.ins().band(f, inside)));
+            }
+            indices.push(v);
+        }
+        let mut address = self.address(read.from, &indices, false);
+        if let Some(fine) = fine {
+            let zero = self.cell_address(ZERO);
+            address = self.b.ins().select(fine, address, zero);
+        }
+        self.load_cell(read.from, address)
+    }
+
+    /// Ends the call if indices that are the same for all lanes are out of range where a condition holds: at the first
+    /// such lane.
+    fn check_lanes(&mut self, read: &Read, when: ValueId) -> Result<()> {
+        let when = self.val(when)?;
+        let when = self.mask_of(when)?;
+        let (when, valid) = (self.spread(when), self.valid_masks()?);
+        let alive = self.emitter(when.copies()).and(when, valid);
+        let mut lanes = self.b.ins().iconst(types::I64, 0);
+        for (k, &mask) in alive.values().iter().enumerate() {
+            let mask = cast(&mut self.b, self.width.integer(), mask);
+            let bits = self.b.ins().vhigh_bits(types::I64, mask);
+            let bits = self
+                .b
+                .ins()
+                .ishl_imm_u(bits, (k * self.width.lanes()) as i64);
+            lanes = self.b.ins().bor(lanes, bits);
+        }
+        let first = self.b.ins().ctz(lanes);
+        let first = self.lane_index().map(|i| self.b.ins().iadd(i, first));
+        let none = self.b.ins().icmp_imm_s(IntCC::Equal, lanes, 0);
+        for (k, extent) in self.dims(read.from).into_iter().enumerate() {
+            if self.proved(&read.at[k], extent) {
+                continue;
+            }
+            let index = self.index(&read.at[k], None)?;
+            let inside = self.in_range(index, extent);
+            let ok = self.b.ins().bor(inside, none);
+            let check = self.index_check(read.from, k, read.span);
+            self.check(ok, check, index, first)?;
+        }
+        Ok(())
     }
 
     /// Whether an index differs from lane to lane through a computed value.
