@@ -361,6 +361,58 @@ fn an_index_out_of_range_says_where() {
     }
 }
 
+/// The index is the same for all elements of a row; whether it is needed is not.
+#[test]
+fn an_index_out_of_range_counts_where_it_is_needed() {
+    let text = "loss f(x: [N, C], t: [K], u: [K, C] | i: int[N], on: bool[N, C]) =
+sum[N, C]((if on then x * t[i] else 0) + (if on then x * u[i, C] else 0))";
+    let [full, _] = spec(text);
+    let kernel = Kernel::new(full, None, Dtype::F32).unwrap();
+    for c in [1, 5, 21] {
+        let (x, t, u) = (vec![1.0f32; 3 * c], [2.0f32; 4], vec![3.0f32; 4 * c]);
+        for (bad, needed) in [(4, true), (-1, true), (i64::MIN, true), (4, false)] {
+            let index = [0i64, bad, 3];
+            let mut on = vec![true; 3 * c];
+            on[c..2 * c].fill(false);
+            on[2 * c - 1] = needed;
+            let shape = [3, c];
+            let inputs = [
+                input("x", &x, &shape),
+                input("t", &t, &[4]),
+                Input {
+                    name: "u",
+                    data: Data::F32(&u),
+                    shape: &[4, c],
+                },
+                Input {
+                    name: "i",
+                    data: Data::I64(&index),
+                    shape: &[3],
+                },
+                Input {
+                    name: "on",
+                    data: Data::Bool(&on),
+                    shape: &shape,
+                },
+            ];
+            let mut g = [vec![0.0f32; 3 * c], vec![0.0; 4], vec![0.0; 4 * c]];
+            let [gx, gt, gu] = &mut g;
+            let mut out = [grad("x", gx), grad("t", gt), grad("u", gu)];
+            let result = kernel.value_and_grad(&inputs, &[], &mut out);
+            if needed {
+                let e = result.unwrap_err();
+                let wanted = format!("index {bad} is out of range at position 1 of");
+                assert!(e.title.starts_with(&wanted), "{}", e.title);
+                let place = format!("N = 1, C = {}", c - 1);
+                assert!(e.notes[0].contains(&place), "{:?}", e.notes);
+            } else {
+                assert_eq!(result.unwrap(), 2.0 * 5.0 * c as f64);
+                assert!(gx[c..2 * c].iter().all(|&g| g == 0.0));
+            }
+        }
+    }
+}
+
 #[test]
 fn extents_that_no_memory_holds_are_refused() {
     let texts = [

@@ -6,6 +6,7 @@ use super::stage::{Gen, Result, memory};
 use super::value::{Val, bundle};
 use crate::loops::print::each_use;
 use crate::loops::{Stmt, ValueId};
+use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -26,6 +27,8 @@ pub(super) struct Homes {
     crossing: FxHashSet<ValueId>,
     at: FxHashMap<ValueId, Home>,
     stretch: usize,
+    /// Those that a short lane loop holds in registers.
+    pub held: FxHashMap<ValueId, Value>,
 }
 
 impl Homes {
@@ -101,7 +104,18 @@ impl<'u, 'f> Gen<'u, 'f> {
         };
         let now = self.b.func.dfg.num_insts();
         let (mut value, stretch, at) = home.last;
-        if stretch != self.homes.stretch || now > at + RELOAD * self.copies {
+        if let Some(anchor) = self.constants.before_loop {
+            value = match self.homes.held.get(&id) {
+                Some(&value) => value,
+                None => {
+                    let mut cursor = FuncCursor::new(self.b.func).at_inst(anchor);
+                    let address = cursor.ins().stack_addr(types::I64, home.slot, 0);
+                    let vector = home.width.vector();
+                    cursor.ins().load(vector, memory(), address, 0)
+                }
+            };
+            self.homes.held.insert(id, value);
+        } else if stretch != self.homes.stretch || now > at + RELOAD * self.copies {
             let address = self.b.ins().stack_addr(types::I64, home.slot, 0);
             value = self.b.ins().load(home.width.vector(), memory(), address, 0);
             let last = (value, self.homes.stretch, now);

@@ -213,6 +213,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.seal_block(head);
         self.copies = 1;
         self.constants.leave_loop();
+        self.homes.held.clear();
         self.enter(exit);
         folds.iter().try_for_each(|&f| self.finish_fold(f))
     }
