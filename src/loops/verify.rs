@@ -411,8 +411,8 @@ impl Verifier<'_> {
                 from,
                 at,
                 or,
+                when,
                 checked,
-                ..
             } => {
                 self.indices(*from, at)?;
                 let host = self.loops.buffers[from.0 as usize].shares.unwrap_or(*from);
@@ -434,7 +434,7 @@ impl Verifier<'_> {
                     Index::Value(v) => self.loops.values[v.0 as usize].place_of == Some(d.extent),
                     Index::Shift(..) => false,
                 });
-                if !proven && !checked && or.is_none() {
+                if !proven && !checked && or.is_none() && when.is_none() {
                     return Err(format!(
                         "an index of {} is neither checked nor proven",
                         self.name(*from)

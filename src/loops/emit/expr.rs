@@ -34,6 +34,9 @@ impl Emitter<'_> {
     /// The value of an expression, evaluated where `condition` holds (if it can fail).
     pub(super) fn emit(&mut self, id: Id, condition: Option<Id>) -> ValueId {
         let condition = condition.filter(|_| self.parts.pool.partial(id));
+        if let Some(value) = self.emit_known(id, condition) {
+            return value;
+        }
         let effective = self.effective(id, condition);
         if let Some(value) = self.known(id, effective) {
             return value;
@@ -53,6 +56,70 @@ impl Emitter<'_> {
         self.values.insert((id, effective), value);
         self.scopes[depth].keys.push((id, effective));
         value
+    }
+
+    /// What the conditions of a place decide: a branch, a condition, or that a read is in range; it then depends on
+    /// nothing else, so that it is the same value wherever that holds.
+    fn emit_known(&mut self, id: Id, condition: Option<Id>) -> Option<ValueId> {
+        let known = self.parts.pool.conjuncts(Some(condition?));
+        let node = self.parts.pool.node(id).clone();
+        let holds = |e: &Self, c: Id| {
+            let all = e.parts.pool.conjuncts(Some(c));
+            all.iter().all(|c| known.contains(c))
+        };
+        match node {
+            Node::If(c, a, b) => {
+                if holds(self, c) {
+                    return Some(self.emit(a, condition));
+                }
+                let not = self.parts.pool.op(Op::Not, &[c]);
+                known.contains(&not).then(|| self.emit(b, condition))
+            }
+            Node::Op(Op::And, o) if holds(self, o[0]) => Some(self.emit(o[1], condition)),
+            Node::Op(Op::And, o) if holds(self, o[1]) => Some(self.emit(o[0], condition)),
+            Node::Read {
+                from,
+                index,
+                default: None,
+            } => {
+                let proof = self.proof(from, &index, &known)?;
+                if let Some(value) = self.known(id, proof) {
+                    return Some(value);
+                }
+                let (depth, mut expr) = self.load(from, &index, None, (proof, proof));
+                if let Expr::Load { checked, .. } = &mut expr {
+                    *checked = false;
+                }
+                let (ty, span) = (self.parts.pool.ty(id), self.parts.pool.span(id));
+                let value = self.define(depth, expr, ty, span);
+                self.loops.values[value.0 as usize].place_of = self.parts.pool.place_of(id);
+                self.values.insert((id, proof), value);
+                self.scopes[depth].keys.push((id, proof));
+                Some(value)
+            }
+            _ => None,
+        }
+    }
+
+    /// The conditions by which all indices of a read are in range.
+    fn proof(&mut self, from: Source, index: &[Id], known: &[Id]) -> Option<Option<Id>> {
+        let shape = self.parts.pool.shape(from).to_vec();
+        let mut needed: Vec<Id> = vec![];
+        for (&i, extent) in index.iter().zip(shape) {
+            if self.parts.pool.partial(i) {
+                return None;
+            }
+            needed.extend(self.parts.pool.proof(i, extent, known)?);
+        }
+        if needed.iter().any(|&c| self.parts.pool.partial(c)) {
+            return None;
+        }
+        // In the order in which they stand, each once.
+        let mut all = None;
+        for &c in known.iter().filter(|c| needed.contains(c)) {
+            all = self.parts.pool.and(all, Some(c));
+        }
+        Some(all)
     }
 
     /// The condition of an evaluation that can fail and may move out of loops: a loop that never runs must not fail.

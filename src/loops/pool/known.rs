@@ -72,6 +72,17 @@ impl Pool {
             },
             Op::Neg => a.map(|a| self.int(a.wrapping_neg())),
             Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
+                if let (None, Some(b)) = (a, b)
+                    && let Some(least) = self.least(operands[0])
+                {
+                    return match op {
+                        Op::Ne | Op::Gt if least > b => as_bool(self, true),
+                        Op::Ge if least >= b => as_bool(self, true),
+                        Op::Eq | Op::Le if least > b => as_bool(self, false),
+                        Op::Lt if least >= b => as_bool(self, false),
+                        _ => None,
+                    };
+                }
                 let (a, b) = (a?, b?);
                 let order = a.cmp(&b);
                 let v = (op == Op::Eq && order.is_eq())

@@ -1,6 +1,7 @@
 //! The expressions of parts: hash-consed like those of a [`Program`](crate::ir::Program), but without binders, so that
 //! substitution is simultaneous replacement and can capture nothing.
 
+mod bounds;
 mod known;
 mod weight;
 
