@@ -455,7 +455,8 @@ fn is_plain(parts: &Parts, body: Id, dims: [&[AxisId]; 2]) -> bool {
         Source::Input(_) => true,
         Source::Part(p) => {
             let part = parts.part(*p);
-            (part.is_map() || part.is_gemm())
+            // Where all is computed in f64, a map is kept in f64, and the operand is one of its own.
+            (part.is_map() && !parts.wide || part.is_gemm())
                 && part.output.as_ref().is_none_or(|o| whole(&o.cell))
                 && !part.head.is_empty()
                 // What a recurrence carries is kept in f64.

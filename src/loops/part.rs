@@ -132,6 +132,8 @@ pub(super) struct Parts {
     pub outputs: Vec<OutputInfo>,
     /// Whether a recurrence carries reals.
     pub wide: bool,
+    /// What sorts and matrix products of any kernel read: cells of the kernel's dtype in all of them.
+    pub narrow: Vec<PartId>,
 }
 
 #[derive(Debug, Clone)]

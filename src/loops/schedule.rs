@@ -124,6 +124,7 @@ fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
     peel::peel(&mut parts);
     products::group_products(&mut parts);
     contract::contract(&mut parts);
+    parts.narrow = parts.operands();
     Ok((parts, extents))
 }
 
@@ -149,7 +150,7 @@ fn plan(
         let recurrences = Recurrences::find(parts)?;
         let classes = align::align(parts, &recurrences);
         let tree = levels::tree(parts, &classes, &recurrences, orders);
-        let mut layout = storage::layout(parts, &classes, &recurrences, &tree);
+        let mut layout = storage::layout(parts, &classes, &tree);
         let again = if rounds < ROUNDS {
             let again = layout.recompute(parts, &classes, &recurrences);
             inline::substitutable(parts, again)

@@ -44,22 +44,17 @@ pub(super) struct Layout {
     pub places: Vec<Place>,
     pub storage: Vec<Storage>,
     pub readers: Vec<Vec<(PartId, Read)>>,
-    /// Parts whose cells are f64 in all kernels: those of a recurrence that carries reals.
+    /// Parts whose cells are f64 where all is computed in f64, so that a number is the same in memory and in a register:
+    /// which it is in may differ from kernel to kernel.
     pub wide: Vec<bool>,
 }
 
 /// Numbers the loops of a tree and decides what is kept where.
-pub(super) fn layout(
-    parts: &Parts,
-    classes: &Classes,
-    recurrences: &Recurrences,
-    tree: &[Tree],
-) -> Layout {
-    let operands = parts.operands();
+pub(super) fn layout(parts: &Parts, classes: &Classes, tree: &[Tree]) -> Layout {
     let wide = |id: PartId| {
         let part = parts.get(id);
-        let inner = part.is_some_and(|p| p.output.is_none() && p.ty == Type::Real);
-        inner && parts.wide && recurrences.group(id).is_some() && !operands.contains(&id)
+        let inner = part.is_some_and(|p| p.output.is_none() && p.ty == Type::Real && !p.is_gemm());
+        inner && parts.wide && !parts.narrow.contains(&id)
     };
     let mut layout = Layout {
         wide: (0..parts.parts.len())

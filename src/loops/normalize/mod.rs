@@ -32,6 +32,7 @@ pub(super) fn normalize(
         softmax: FxHashMap::default(),
         outputs: vec![],
         wide: false,
+        narrow: vec![],
     };
     let mut n = Normalizer {
         program,
