@@ -400,6 +400,21 @@ fn missing_operator(scene: &Scene) -> Option<Diagnostic> {
         "(" | ")" | "]" => "(...)".to_owned(),
         text => text.to_owned(),
     };
+    // A function of two ints, written between them.
+    if let function @ ("div" | "mod") = found.text {
+        let whole = match scene.after(1) {
+            Some(right) => format!("`{function}({}, {})`", part(before), part(right)),
+            None => format!("`{function}(a, b)`"),
+        };
+        return Some(
+            error(
+                scene,
+                format!("`{function}` is a function, not an operator"),
+                "",
+            )
+            .help(format!("it stands before its operands: {whole}")),
+        );
+    }
     Some(
         error(
             scene,
