@@ -24,9 +24,9 @@ const COUNT: u64 = 70;
 
 /// Programs whose faults are known and not mended yet; a run by hand takes them, too.
 ///
-/// All are of f32 kernels: the value alone has other last bits than with gradients (1, 5, 31, 33, 37, 55, 67), or a
-/// comparison sees a number once in f64 and once in f32 (27, 35).
-const KNOWN: &[u64] = &[1, 5, 27, 31, 33, 35, 37, 55, 67];
+/// In an f32 kernel its value alone has other last bits than with gradients: a number that no row changes is computed once,
+/// in f64, or in the rows.
+const KNOWN: &[u64] = &[5];
 
 /// A program and the data that it is called with; the flag allows finite differences.
 #[derive(Clone)]
