@@ -56,6 +56,17 @@ fn no_bins() {
     assert_eq!(said, "error: `bins` is 1.5, not a whole number");
 }
 
+/// The first of the largest of nothing is no element.
+#[test]
+fn argmax_of_nothing() {
+    for pick in ["argmax", "argmin"] {
+        let spec = format!("loss l(x: [N], w: [K]) = w[{pick}[N](x)]");
+        refused(&spec, r#"{"x": [], "w": [1, 2]}"#, &[]);
+        let value = evaluated(&spec, r#"{"x": [3, 3], "w": [1, 2]}"#).value;
+        assert_eq!(value.reals(), Some(&[1.0][..]));
+    }
+}
+
 /// A definition that needs no memory still has a range.
 #[test]
 fn indices_of_cheap_definitions() {

@@ -34,6 +34,10 @@ impl Emitter<'_> {
                         self.one_chunk.extend(&ids);
                     }
                     let body = std::mem::take(&mut self.scopes[0].block);
+                    let starts = self.starts(&ids);
+                    if !starts.is_empty() {
+                        self.loops.stages.push(Stage::Once(starts));
+                    }
                     self.loops.stages.push(Stage::Rows {
                         axis: LoopAxisId(class.0),
                         row_inputs: self.row_inputs(*class),
@@ -44,6 +48,25 @@ impl Emitter<'_> {
                 }
             }
         }
+    }
+
+    /// Indices over all rows are of nothing until a row says otherwise: without rows no chunk does.
+    fn starts(&self, ids: &[PartId]) -> Vec<Stmt> {
+        let start = |&id: &PartId| {
+            let Kind::Fold(op @ (FoldOp::ArgMax | FoldOp::ArgMin)) = self.parts.part(id).kind
+            else {
+                return None;
+            };
+            let plan = self.plan_of(id);
+            let to = plan.buffer.filter(|_| plan.total)?;
+            let dims = self.loops.buffers[to.0 as usize].dims.len();
+            Some(Stmt::Fill {
+                to,
+                at: vec![None; dims],
+                with: Fill::Identity(op),
+            })
+        };
+        ids.iter().filter_map(start).collect()
     }
 
     pub(super) fn row_inputs(&self, class: Class) -> Vec<(BufferId, usize)> {
