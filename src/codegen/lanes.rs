@@ -8,17 +8,15 @@
 //! ```
 //! So an element goes through the same vector code wherever it stands and however many there are.
 
-use super::copies::Copy;
 use super::folds::{BLOCK, Pending};
-use super::layout::{MASK_CELLS, MASKS};
 use super::math::{Bundle, Width};
-use super::stage::{Gen, Place, Result, arg, bug, memory};
+use super::stage::{Gen, Place, Result, arg, bug};
 use super::value::{Val, bundle, cast};
-use crate::ir::Op;
-use crate::loops::{BufferId, Expr, FoldId, Index, LoopAxisId, Stmt, ValueId};
+use super::weight::{SHORT, vectors_in_flight, weight};
+use crate::loops::{BufferId, FoldId, Index, LoopAxisId, Stmt, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    Block, BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
+    BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
 
 /// The open lane loop.
@@ -218,80 +216,8 @@ impl<'u, 'f> Gen<'u, 'f> {
         folds.iter().try_for_each(|&f| self.finish_fold(f))
     }
 
-    /// Stores of the tail go to slots. Loads come from slots, too, where a whole step would reach beyond the buffer.
-    fn enter_tail(
-        &mut self,
-        streams: &[Stream],
-        (i, end, limit): (Value, Value, Value),
-        ready: Block,
-    ) {
-        let count = self.b.ins().isub(end, i);
-        let (mut near, mut far) = (vec![arg(limit)], vec![arg(limit)]);
-        let mut fits: Option<Value> = None;
-        let (mut loads, mut kept) = (vec![], vec![]);
-        let mut moved = vec![];
-        for s in streams {
-            let (origin, stride) = self.origin(s);
-            let from = self.element(origin, stride, s.size, i);
-            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
-            let back = self.b.ins().imul_imm_s(i, s.size);
-            let start = self.b.ins().isub(slot, back);
-            let size = stride.map(|_| self.b.ins().iconst(types::I64, s.size));
-            // Where nothing is there the slot is copied to itself.
-            let address = self.or_slot(s, from, slot);
-            let copy = Copy {
-                to: (slot, None),
-                from: (address, stride),
-                size: s.size,
-            };
-            match s.how {
-                Use::Load => {
-                    self.place_stream(s, origin, stride, &mut near);
-                    let end = self.buffer_end(s.buffer, false);
-                    let mut inside = self.step_fits(from, stride, s.size, end);
-                    if let Some(fine) = s.fine {
-                        let none = self.b.ins().icmp_imm_s(IntCC::Equal, fine, 0);
-                        inside = self.b.ins().bor(inside, none);
-                    }
-                    fits = Some(match fits {
-                        None => inside,
-                        Some(f) => self.b.ins().band(f, inside),
-                    });
-                    loads.push(copy);
-                    if s.held.is_some() {
-                        moved.push((s, start, size));
-                    } else {
-                        far.extend([Some(start), size].into_iter().flatten().map(arg));
-                    }
-                }
-                Use::Store { keeps } => {
-                    self.place_stream(s, start, size, &mut near);
-                    if s.held.is_none() {
-                        far.extend([Some(start), size].into_iter().flatten().map(arg));
-                    }
-                    if keeps {
-                        kept.push(copy);
-                    }
-                }
-            }
-        }
-        self.copy(&kept, count);
-        let Some(fits) = fits else {
-            self.b.ins().jump(ready, &near);
-            return;
-        };
-        let copying = self.b.create_block();
-        self.b.ins().brif(fits, ready, &near, copying, &[]);
-        self.enter(copying);
-        for (s, start, size) in moved {
-            self.place_stream(s, start, size, &mut vec![]);
-        }
-        self.copy_each(&loads, count);
-        self.b.ins().jump(ready, &far);
-    }
-
     /// Where element 0 of a stream lies, and its stride.
-    fn origin(&mut self, s: &Stream) -> (Value, Option<Value>) {
+    pub(super) fn origin(&mut self, s: &Stream) -> (Value, Option<Value>) {
         match s.held {
             None => (s.start, s.stride),
             Some(slot) => (
@@ -303,7 +229,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// Where the current phase finds a stream: kept with it, or handed on in a jump.
-    fn place_stream(
+    pub(super) fn place_stream(
         &mut self,
         s: &Stream,
         start: Value,
@@ -333,14 +259,6 @@ impl<'u, 'f> Gen<'u, 'f> {
                 self.b.ins().stack_load(types::I64, types::I64, slot, 16),
                 stride.map(|_| self.b.ins().stack_load(types::I64, types::I64, slot, 24)),
             ),
-        }
-    }
-
-    /// The address, or that of the slot where the stream's elements are not there.
-    fn or_slot(&mut self, s: &Stream, address: Value, slot: Value) -> Value {
-        match s.fine {
-            None => address,
-            Some(fine) => self.b.ins().select(fine, address, slot),
         }
     }
 
@@ -407,47 +325,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// Whether this step is the tail: a whole one ends where the loop does at the latest.
-    pub(super) fn in_tail(&mut self) -> Result<Value> {
-        let (index, end) = (self.current()?.index, self.current()?.end);
-        let step = (self.copies * self.width.lanes()) as i64;
-        let next = self.b.ins().iadd_imm_s(index, step);
-        Ok(self.b.ins().icmp(IntCC::SignedGreaterThan, next, end))
-    }
-
-    /// After a phase: what the tail stored goes where it belongs.
-    fn leave_step(
-        &mut self,
-        streams: &[Stream],
-        (i, next, end): (Value, Value, Value),
-    ) -> Result<()> {
-        let stored = |s: &&Stream| s.how != Use::Load;
-        if !streams.iter().any(|s| stored(&s)) {
-            return Ok(());
-        }
-        let [out, done] = [0; 2].map(|_| self.b.create_block());
-        let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
-        self.b.ins().brif(tail, out, &[], done, &[]);
-        self.enter(out);
-        let count = self.b.ins().isub(end, i);
-        let mut copies = vec![];
-        for s in streams.iter().filter(stored) {
-            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
-            let (start, stride) = self.origin(s);
-            let to = self.element(start, stride, s.size, i);
-            let to = self.or_slot(s, to, slot);
-            copies.push(Copy {
-                to: (to, stride),
-                from: (slot, None),
-                size: s.size,
-            });
-        }
-        self.copy(&copies, count);
-        self.b.ins().jump(done, &[]);
-        self.enter(done);
-        Ok(())
-    }
-
     fn carry_at_block_end(
         &mut self,
         (begin, end): (Value, Value),
@@ -473,7 +350,7 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     // ---- lanes
 
-    fn current(&self) -> Result<&Lanes> {
+    pub(super) fn current(&self) -> Result<&Lanes> {
         self.lane_loop.as_ref().ok_or_else(|| bug("no lane loop"))
     }
 
@@ -514,45 +391,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().vconst(width.vector(), constant)
     }
 
-    /// Which lanes are elements, as masks of all vectors in flight: part of a table that the caller holds.
-    pub(super) fn valid_masks(&mut self) -> Result<Bundle> {
-        let (index, end) = (self.current()?.index, self.current()?.end);
-        let left = self.b.ins().isub(end, index);
-        let step = (self.copies * self.width.lanes()) as i64;
-        let step = self.b.ins().iconst(types::I64, step);
-        let left = self.b.ins().smin(left, step);
-        let bytes = (16 / self.width.lanes()) as i64;
-        let back = self.b.ins().imul_imm_s(left, bytes);
-        let from = self.cell_address(MASKS + MASK_CELLS / 2);
-        let from = self.b.ins().isub(from, back);
-        let vector = self.width.vector();
-        let mut out = vec![];
-        for k in 0..self.copies {
-            let offset = 16 * k as i32;
-            out.push(self.b.ins().load(vector, memory(), from, offset));
-        }
-        bundle(&out)
-    }
-
-    /// For each lane an i8: whether it is an element and a condition holds.
-    pub(super) fn alive(&mut self, when: Option<Val>) -> Result<Vec<Value>> {
-        let end = self.current()?.end;
-        let conditions = match when {
-            Some(when) => Some(self.lane_flags(when)?),
-            None => None,
-        };
-        let mut out = vec![];
-        for k in 0..self.copies * self.width.lanes() {
-            let index = self.lane_at(k).ok_or_else(|| bug("no lane loop"))?;
-            let mut alive = self.b.ins().icmp(IntCC::SignedLessThan, index, end);
-            if let Some(c) = &conditions {
-                alive = self.b.ins().band(alive, c[k]);
-            }
-            out.push(alive);
-        }
-        Ok(out)
-    }
-
     // ---- memory
 
     /// Where an element lies.
@@ -580,93 +418,5 @@ impl<'u, 'f> Gen<'u, 'f> {
         let kind = StackSlotKind::ExplicitSlot;
         self.b
             .create_sized_stack_slot(StackSlotData::new(kind, bytes.max(16) as u32, 4))
-    }
-}
-
-/// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
-fn vectors_in_flight(weight: usize) -> usize {
-    match weight {
-        0..=75 => 4,
-        76..=200 => 2,
-        _ => 1,
-    }
-}
-
-/// Bodies up to this weight have registers to spare for constants.
-const SHORT: usize = 30;
-
-/// About how many instructions a body has for each vector.
-fn weight(block: &[Stmt]) -> usize {
-    let logistic = |expr: &Expr| matches!(expr, Expr::Op(Op::Sigmoid | Op::Softplus, _));
-    let mut shared = false;
-    block
-        .iter()
-        .map(|stmt| match stmt {
-            Stmt::Let(_, expr) => match expr {
-                // They share an exponential, as a rule.
-                Expr::Op(..) if logistic(expr) && std::mem::replace(&mut shared, true) => 8,
-                Expr::Op(op, _) => op_weight(*op),
-                Expr::Divide { .. } => 40,
-                Expr::Load { .. } | Expr::Select(..) => 1,
-                Expr::Finite(_) => 3,
-                Expr::Axis(_) => 2,
-                Expr::Real(_)
-                | Expr::Int(_)
-                | Expr::Bool(_)
-                | Expr::Param(_)
-                | Expr::Size(_)
-                | Expr::Folded(_) => 0,
-            },
-            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => 10 + weight(body),
-            Stmt::Fold { .. } | Stmt::Store { .. } => 1,
-            Stmt::Fill { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => 1,
-        })
-        .sum()
-}
-
-fn op_weight(op: Op) -> usize {
-    match op {
-        Op::Exp | Op::Expm1 | Op::Sigmoid => 18,
-        Op::Tanh | Op::Log | Op::Log1p | Op::Log2 | Op::Xlogy => 25,
-        Op::Softplus => 30,
-        Op::Pow
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Atan2
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::Polygamma
-        | Op::LogSumExp => 40,
-        Op::Max | Op::Min | Op::Sign | Op::Clamp => 3,
-        Op::IntDiv | Op::Mod => 40,
-        Op::ToReal | Op::ToInt => 8,
-        Op::Add
-        | Op::Sub
-        | Op::Mul
-        | Op::Neg
-        | Op::Abs
-        | Op::Div
-        | Op::Sqrt
-        | Op::Relu
-        | Op::Floor
-        | Op::Ceil
-        | Op::Round
-        | Op::StopGradient
-        | Op::Eq
-        | Op::Ne
-        | Op::Lt
-        | Op::Le
-        | Op::Gt
-        | Op::Ge
-        | Op::And
-        | Op::Or
-        | Op::Not => 1,
     }
 }

@@ -9,6 +9,8 @@
 //! are equal. So there is one form of every operator, and a scalar's result is a vector's.
 
 mod access;
+mod checks;
+mod constants;
 mod copies;
 mod elements;
 mod folds;
@@ -22,9 +24,11 @@ pub mod math;
 mod ops;
 mod sort;
 mod stage;
+mod tail;
 mod value;
+mod weight;
 
-pub use access::identity;
+pub use access::store::identity;
 
 use crate::ast::Span;
 use crate::diagnostic::{Class, Diagnostic};
@@ -203,7 +207,7 @@ fn head(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> String {
 
 /// The functions that code may call: name and address, in the order of their numbers in the code.
 pub(crate) fn symbols() -> impl Iterator<Item = (&'static str, *const u8)> {
-    stage::symbols().iter().map(|(name, a)| (*name, a.0))
+    constants::symbols().iter().map(|(name, a)| (*name, a.0))
 }
 
 /// Their signature.

@@ -1,35 +1,27 @@
 //! One stage as a function: blocks, statements, loops.
 
+use super::checks::{Fact, Known};
+use super::constants::Constants;
 use super::folds::Accumulator;
 use super::homes::{Homes, RELOAD};
 use super::lanes::Lanes;
-use super::layout::{ERROR_INDEX, ERROR_PLACE, Layout, PLACES};
-use super::math::{self, Logistic, MathContext, Width};
+use super::layout::Layout;
+use super::math::{Logistic, Width};
 use super::value::Val;
-use super::{Check, CheckKind, Dtype, Refusal};
-use super::{gemm, sort};
-use crate::ast::Span;
+use super::{Check, Dtype, Refusal};
 use crate::ir::{Op, Type};
 use crate::loops::{
     Direction, Expr, ExtentIndex, FoldId, Index, LoopAxisId, Loops, Stage, Stmt, ValueId,
 };
 use cranelift::frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    AbiParam, Block, BlockArg, ExtFuncData, ExternalName, FuncRef, Function, Inst, InstBuilder,
-    MemFlagsData, Signature, UserExternalName, Value, types,
+    AbiParam, Block, BlockArg, Function, InstBuilder, MemFlagsData, Signature, Value, types,
 };
-use cranelift_codegen::isa::{CallConv, TargetIsa};
+use cranelift_codegen::isa::TargetIsa;
 use rustc_hash::FxHashMap;
-use std::sync::OnceLock;
 
 pub(super) type Result<T> = std::result::Result<T, Refusal>;
-
-/// Loops that make no sense: the scheduler's mistake or ours.
-pub(super) fn bug(what: &str) -> Refusal {
-    Refusal::Bug(format!("code generation: {what}"))
-}
 
 /// What the stages of one kernel have in common.
 #[derive(Clone, Copy)]
@@ -39,79 +31,6 @@ pub(super) struct Unit<'u> {
     pub isa: &'u dyn TargetIsa,
     pub layout: &'u Layout,
 }
-
-/// Constants of vectors, and functions. A constant is loaded where it is used, so that it holds no register in between;
-/// in a short lane loop's body, which has registers to spare, it is loaded before the loop.
-pub(super) struct Constants {
-    fma: bool,
-    /// The jump into a short lane loop.
-    pub(super) before_loop: Option<Inst>,
-    held: FxHashMap<(Width, u64), Value>,
-    imported: FxHashMap<&'static str, FuncRef>,
-    call_conv: CallConv,
-}
-
-impl Constants {
-    pub(super) fn leave_loop(&mut self) {
-        self.before_loop = None;
-        self.held.clear();
-    }
-}
-
-impl MathContext for Constants {
-    fn has_fma(&self) -> bool {
-        self.fma
-    }
-
-    fn constant(&mut self, b: &mut FunctionBuilder, width: Width, bits: u64) -> Value {
-        let Some(anchor) = self.before_loop else {
-            return width.splat(b, bits);
-        };
-        *self.held.entry((width, bits)).or_insert_with(|| {
-            let bytes = width.splat_bytes(bits);
-            let constant = b.func.dfg.constants.insert(bytes.as_slice().into());
-            FuncCursor::new(b.func)
-                .at_inst(anchor)
-                .ins()
-                .vconst(width.vector(), constant)
-        })
-    }
-
-    fn function(&mut self, b: &mut FunctionBuilder, symbol: &'static str) -> FuncRef {
-        let call_conv = self.call_conv;
-        *self.imported.entry(symbol).or_insert_with(|| {
-            // A function's number is its position among the symbols; an unknown name would not link.
-            let number = symbols().iter().position(|(name, _)| *name == symbol);
-            let name = UserExternalName::new(0, number.map_or(u32::MAX, |n| n as u32));
-            let name = b.func.declare_imported_user_function(name);
-            let signature = b.import_signature(math::signature(types::I64, call_conv));
-            b.import_function(ExtFuncData {
-                name: ExternalName::user(name),
-                signature,
-                colocated: false,
-                patchable: false,
-            })
-        })
-    }
-}
-
-/// The functions that code may call, in the order of their numbers.
-pub(crate) fn symbols() -> &'static [(&'static str, Address)] {
-    static SYMBOLS: OnceLock<Vec<(&str, Address)>> = OnceLock::new();
-    SYMBOLS.get_or_init(|| {
-        let all = math::symbols().into_iter();
-        let all = all.chain(sort::symbols()).chain(gemm::symbols());
-        all.map(|(name, p)| (name, Address(p))).collect()
-    })
-}
-
-/// Where a function of this program is.
-pub(crate) struct Address(pub(crate) *const u8);
-
-// SAFETY: it points to code, which nobody writes.
-unsafe impl Send for Address {}
-// SAFETY: as above.
-unsafe impl Sync for Address {}
 
 /// What runs over an axis at the moment.
 #[derive(Clone, Copy)]
@@ -148,130 +67,12 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) context: Value,
     /// The axis that the stage runs over in chunks, and the chunk.
     chunk: Option<(LoopAxisId, Value, Value)>,
-    checks: &'u mut Vec<Check>,
+    pub checks: &'u mut Vec<Check>,
     /// For the places of the open loops (none for the lanes), where a failed check goes.
-    failures: Vec<(Vec<Option<Value>>, Block)>,
+    pub failures: Vec<(Vec<Option<Value>>, Block)>,
     /// What was computed before on the way to here.
     pub(super) known: Known,
     pub(super) homes: Homes,
-}
-
-/// Something that needs to be computed only once on a way through the code.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Fact {
-    /// A bool that is the same for all lanes, as an i8.
-    Flag(ValueId),
-    /// What a cell of the context holds.
-    Cell(usize),
-    /// An index that ends the call where it is not below an extent, under a condition, and only if an axis has
-    /// elements.
-    Checked(Value, ExtentIndex, Option<ValueId>, Option<LoopAxisId>),
-}
-
-/// What holds from here to the end of the block that the code is in.
-#[derive(Default)]
-pub(super) struct Known {
-    values: FxHashMap<Fact, Value>,
-    order: Vec<Fact>,
-}
-
-impl Known {
-    pub fn get(&self, fact: Fact) -> Option<Value> {
-        self.values.get(&fact).copied()
-    }
-
-    pub fn add(&mut self, fact: Fact, value: Value) {
-        if self.values.insert(fact, value).is_none() {
-            self.order.push(fact);
-        }
-    }
-
-    /// Where a block begins, for [`Known::leave`] at its end.
-    pub fn enter(&self) -> usize {
-        self.order.len()
-    }
-
-    pub fn leave(&mut self, at: usize) {
-        for fact in self.order.drain(at..) {
-            self.values.remove(&fact);
-        }
-    }
-}
-
-/// Builds the function of a stage.
-pub(super) fn build<'u>(
-    unit: Unit<'u>,
-    stage: &'u Stage,
-    func: &mut Function,
-    frontend: &mut FunctionBuilderContext,
-    checks: &'u mut Vec<Check>,
-) -> Result<()> {
-    func.signature = signature(unit.isa);
-    let mut b = FunctionBuilder::new(func, frontend);
-    let start = b.create_block();
-    b.append_block_params_for_function_params(start);
-    b.switch_to_block(start);
-    b.seal_block(start);
-    let [context, begin, end] = *b.block_params(start) else {
-        return Err(bug("the function has three parameters"));
-    };
-    let (body, chunk) = match stage {
-        Stage::Rows { axis, body, .. } => (body, Some((*axis, begin, end))),
-        Stage::Once(body) => (body, None),
-    };
-    let width = match unit.dtype {
-        Dtype::F32 if chunk.is_some() && !unit.loops.wide => Width::F32X4,
-        Dtype::F32 | Dtype::F64 => Width::F64X2,
-    };
-    let mut g = Gen {
-        b,
-        constants: Constants {
-            fma: unit.isa.has_native_fma(),
-            before_loop: None,
-            held: FxHashMap::default(),
-            imported: FxHashMap::default(),
-            call_conv: unit.isa.default_call_conv(),
-        },
-        width,
-        copies: 1,
-        values: vec![None; unit.loops.values.len()],
-        waiting: FxHashMap::default(),
-        loaded: FxHashMap::default(),
-        made: FxHashMap::default(),
-        logistic: FxHashMap::default(),
-        folds: FxHashMap::default(),
-        places: vec![],
-        lane_loop: None,
-        context,
-        chunk,
-        checks,
-        failures: vec![],
-        known: Known::default(),
-        homes: Homes::new(body),
-        unit,
-    };
-    g.block(body)?;
-    let zero = g.b.ins().iconst(types::I64, 0);
-    g.b.ins().return_(&[zero]);
-    g.report_failures();
-    // Calls of the vector library make blocks of their own.
-    g.b.seal_all_blocks();
-    g.b.finalize(unit.isa.frontend_config());
-    Ok(())
-}
-
-/// `(context, begin, end) -> status`.
-pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
-    let mut signature = Signature::new(isa.default_call_conv());
-    for _ in 0..3 {
-        signature.params.push(AbiParam::new(types::I64));
-    }
-    signature.returns.push(AbiParam::new(types::I64));
-    signature
-}
-
-pub(super) fn memory() -> MemFlagsData {
-    MemFlagsData::new().with_notrap()
 }
 
 impl<'u, 'f> Gen<'u, 'f> {
@@ -647,81 +448,81 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.def_var(variable, initial);
         variable
     }
+}
 
-    // ---- checks
+/// Loops that make no sense: the scheduler's mistake or ours.
+pub(super) fn bug(what: &str) -> Refusal {
+    Refusal::Bug(format!("code generation: {what}"))
+}
 
-    /// Ends the call where `fine` is 0; `index` goes into the message, `lane` is the element of the lane loop that it
-    /// happened at. All checks of one place share the code that reports it.
-    pub(super) fn check(
-        &mut self,
-        fine: Value,
-        check: usize,
-        index: Value,
-        lane: Option<Value>,
-    ) -> Result<()> {
-        let mut open = vec![];
-        let mut lanes = false;
-        for &(_, place) in self.places.iter().take(PLACES) {
-            open.push(match place {
-                Place::One(v) => Some(v),
-                Place::Lanes => None,
-            });
-            lanes |= matches!(place, Place::Lanes);
-        }
-        let failed = match self.failures.iter().find(|(at, _)| *at == open) {
-            Some(&(_, block)) => block,
-            None => {
-                let block = self.b.create_block();
-                self.b.set_cold_block(block);
-                for _ in 0..2 + usize::from(lanes) {
-                    self.b.append_block_param(block, types::I64);
-                }
-                self.failures.push((open, block));
-                block
-            }
-        };
-        let status = self.b.ins().iconst(types::I64, check as i64 + 1);
-        let mut args = vec![arg(status), arg(index)];
-        if lanes {
-            args.push(arg(lane.ok_or_else(|| bug("a check without its lane"))?));
-        }
-        let good = self.b.create_block();
-        self.b.ins().brif(fine, good, &[], failed, &args);
-        self.enter(good);
-        Ok(())
+/// Builds the function of a stage.
+pub(super) fn build<'u>(
+    unit: Unit<'u>,
+    stage: &'u Stage,
+    func: &mut Function,
+    frontend: &mut FunctionBuilderContext,
+    checks: &'u mut Vec<Check>,
+) -> Result<()> {
+    func.signature = signature(unit.isa);
+    let mut b = FunctionBuilder::new(func, frontend);
+    let start = b.create_block();
+    b.append_block_params_for_function_params(start);
+    b.switch_to_block(start);
+    b.seal_block(start);
+    let [context, begin, end] = *b.block_params(start) else {
+        return Err(bug("the function has three parameters"));
+    };
+    let (body, chunk) = match stage {
+        Stage::Rows { axis, body, .. } => (body, Some((*axis, begin, end))),
+        Stage::Once(body) => (body, None),
+    };
+    let width = match unit.dtype {
+        Dtype::F32 if chunk.is_some() && !unit.loops.wide => Width::F32X4,
+        Dtype::F32 | Dtype::F64 => Width::F64X2,
+    };
+    let mut g = Gen {
+        b,
+        constants: Constants::new(unit.isa),
+        width,
+        copies: 1,
+        values: vec![None; unit.loops.values.len()],
+        waiting: FxHashMap::default(),
+        loaded: FxHashMap::default(),
+        made: FxHashMap::default(),
+        logistic: FxHashMap::default(),
+        folds: FxHashMap::default(),
+        places: vec![],
+        lane_loop: None,
+        context,
+        chunk,
+        checks,
+        failures: vec![],
+        known: Known::default(),
+        homes: Homes::new(body),
+        unit,
+    };
+    g.block(body)?;
+    let zero = g.b.ins().iconst(types::I64, 0);
+    g.b.ins().return_(&[zero]);
+    g.report_failures();
+    // Calls of the vector library make blocks of their own.
+    g.b.seal_all_blocks();
+    g.b.finalize(unit.isa.frontend_config());
+    Ok(())
+}
+
+/// `(context, begin, end) -> status`.
+pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
+    let mut signature = Signature::new(isa.default_call_conv());
+    for _ in 0..3 {
+        signature.params.push(AbiParam::new(types::I64));
     }
+    signature.returns.push(AbiParam::new(types::I64));
+    signature
+}
 
-    /// What the checks jump to, at the function's end.
-    fn report_failures(&mut self) {
-        for (open, block) in std::mem::take(&mut self.failures) {
-            self.b.switch_to_block(block);
-            let params = self.b.block_params(block).to_vec();
-            self.put(ERROR_INDEX, params[1]);
-            for (k, place) in open.into_iter().enumerate() {
-                let at = place.unwrap_or(params[params.len() - 1]);
-                self.put(ERROR_PLACE + k, at);
-            }
-            self.b.ins().return_(&[params[0]]);
-        }
-    }
-
-    fn put(&mut self, cell: usize, value: Value) {
-        self.b
-            .ins()
-            .store(memory(), value, self.context, 8 * cell as i32);
-    }
-
-    /// A new check, by number.
-    pub(super) fn new_check(&mut self, kind: CheckKind, span: Option<Span>) -> usize {
-        let axes = self
-            .places
-            .iter()
-            .take(PLACES)
-            .map(|(a, _)| self.unit.loops.axes[a.0 as usize].name.clone())
-            .collect();
-        self.checks.push(Check { kind, span, axes });
-        self.checks.len() - 1
-    }
+pub(super) fn memory() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
 }
 
 /// Whether a Let may be made later than it stands: it reads no memory and ends no call.

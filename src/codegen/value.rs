@@ -1,7 +1,8 @@
 //! What a loop value is while code is made, and its conversions.
 
+use super::checks::Fact;
 use super::math::{Bundle, Emitter, Width};
-use super::stage::{Fact, Gen, Result, bug};
+use super::stage::{Gen, Result, bug};
 use crate::loops::ValueId;
 use cranelift::frontend::FunctionBuilder;
 use cranelift_codegen::ir::condcodes::IntCC;

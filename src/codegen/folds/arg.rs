@@ -1,0 +1,162 @@
+//! argmax and argmin.
+
+use super::{Accumulator, Kind};
+use crate::codegen::stage::{Gen, Result, bug};
+use crate::codegen::value::{Val, bundle, cast};
+use cranelift::frontend::Variable;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+impl<'u, 'f> Gen<'u, 'f> {
+    pub(super) fn arg_start(&mut self) -> Accumulator {
+        let best = self.b.ins().f64const(0.0);
+        let at = self.b.ins().iconst(types::I64, -1);
+        Accumulator::Arg {
+            best: self.variable(best),
+            at: self.variable(at),
+        }
+    }
+
+    /// argmax and argmin, lane after lane in a lane loop.
+    pub(super) fn fold_arg(
+        &mut self,
+        kind: Kind,
+        (best, at): (Variable, Variable),
+        value: Val,
+        guard: Option<Val>,
+    ) -> Result<()> {
+        let axis = self.places.last().map(|(a, _)| *a);
+        let axis = axis.ok_or_else(|| bug("a fold outside of a loop"))?;
+        let elements: Vec<(Value, Value, Option<Value>)> = if self.lane_loop.is_some() {
+            let alive = self.alive(None)?;
+            let guards = match guard {
+                Some(g) => Some(self.lane_flags(g)?),
+                None => None,
+            };
+            let xs = self.lane_doubles(value)?;
+            let mut out = vec![];
+            for (k, x) in xs.into_iter().enumerate() {
+                let index = self
+                    .lane_at(k)
+                    .ok_or_else(|| bug("a lane without a loop"))?;
+                let mut takes = alive[k];
+                if let Some(g) = &guards {
+                    takes = self.b.ins().band(takes, g[k]);
+                }
+                out.push((x, index, Some(takes)));
+            }
+            out
+        } else {
+            let x = self.lane_doubles(value)?[0];
+            let Val::Int(index) = self.axis_index(axis)? else {
+                return Err(bug("an index of a loop"));
+            };
+            let guard = guard.map(|g| self.flag_of(g)).transpose()?;
+            vec![(x, index, guard)]
+        };
+        for (x, index, takes) in elements {
+            let (old, place) = (self.b.use_var(best), self.b.use_var(at));
+            let cc = match kind {
+                Kind::ArgMin => FloatCC::LessThan,
+                _ => FloatCC::GreaterThan,
+            };
+            let better = self.b.ins().fcmp(cc, x, old);
+            let nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
+            let settled = self.b.ins().fcmp(FloatCC::Unordered, old, old);
+            let first = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, place, 0);
+            let unsettled = self.b.ins().icmp_imm_s(IntCC::Equal, settled, 0);
+            let nan = self.b.ins().band(nan, unsettled);
+            let mut take = self.b.ins().bor(better, nan);
+            take = self.b.ins().bor(take, first);
+            if let Some(takes) = takes {
+                take = self.b.ins().band(take, takes);
+            }
+            let new = self.b.ins().select(take, x, old);
+            let place = self.b.ins().select(take, index, place);
+            self.b.def_var(best, new);
+            self.b.def_var(at, place);
+        }
+        Ok(())
+    }
+
+    /// A real or an int of each lane as scalar f64.
+    fn lane_doubles(&mut self, value: Val) -> Result<Vec<Value>> {
+        if let Val::Int(v) = value {
+            let v = self.b.ins().fcvt_from_sint(types::F64, v);
+            return Ok(vec![v; self.copies * self.width.lanes()]);
+        }
+        if let Val::Ints(_) = value {
+            let ints = self.lane_ints(value)?;
+            return Ok(ints
+                .into_iter()
+                .map(|v| self.b.ins().fcvt_from_sint(types::F64, v))
+                .collect());
+        }
+        let x = self.at_width(value, self.width)?;
+        let x = self.spread(x);
+        Ok(self
+            .lanes_of(x)
+            .into_iter()
+            .map(|v| match self.b.func.dfg.value_type(v) {
+                types::F32 => self.b.ins().fpromote(types::F64, v),
+                _ => v,
+            })
+            .collect())
+    }
+
+    pub(super) fn fold_each_arg(
+        &mut self,
+        kind: Kind,
+        (best, at): (&[Variable], &[Variable]),
+        value: Val,
+        guard: Option<Val>,
+    ) -> Result<()> {
+        let axis = self.places.last().map(|(a, _)| *a);
+        let index = self.axis_index(axis.ok_or_else(|| bug("a fold outside of a loop"))?)?;
+        let index = self.ints_of(index)?;
+        let value = match value {
+            Val::Int(_) | Val::Ints(_) => self.int_val_to_real(value)?,
+            Val::Real { .. } | Val::Flag(_) | Val::Mask { .. } => value,
+        };
+        let x = self.at_width(value, self.width)?;
+        let x = self.spread(x);
+        let old: Vec<Value> = best.iter().map(|&v| self.b.use_var(v)).collect();
+        let places: Vec<Value> = at.iter().map(|&v| self.b.use_var(v)).collect();
+        let zero = self.b.ins().iconst(types::I64, 0);
+        let zero = self.b.ins().splat(types::I64X2, zero);
+        let mut first = vec![];
+        for &p in &places {
+            let m = self.b.ins().icmp(IntCC::SignedLessThan, p, zero);
+            first.push(m);
+        }
+        let first = self.narrow_masks(bundle(&first)?)?;
+        let old = bundle(&old)?;
+        let mut e = self.emitter(x.copies());
+        let cc = match kind {
+            Kind::ArgMin => FloatCC::LessThan,
+            _ => FloatCC::GreaterThan,
+        };
+        let better = e.compare(cc, x, old);
+        let nan = e.compare(FloatCC::Unordered, x, x);
+        let unsettled = e.compare(FloatCC::Ordered, old, old);
+        let nan = e.and(nan, unsettled);
+        let take = e.or(better, nan);
+        let mut take = e.or(take, first);
+        if let Some(guard) = guard {
+            let guard = self.mask_of(guard)?;
+            let guard = self.spread(guard);
+            take = self.emitter(x.copies()).and(take, guard);
+        }
+        let new = self.emitter(x.copies()).select(take, x, old);
+        let wide = self.wide_masks(take)?;
+        for (&variable, &v) in best.iter().zip(new.values()) {
+            self.b.def_var(variable, v);
+        }
+        for (k, &variable) in at.iter().enumerate() {
+            let m = cast(&mut self.b, types::I64X2, wide.values()[k]);
+            let v = self.b.ins().bitselect(m, index.values()[k], places[k]);
+            self.b.def_var(variable, v);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! How much a step of a lane loop does, and so how many vectors of it are in flight at a time.
+
+use crate::ir::Op;
+use crate::loops::{Expr, Stmt};
+
+/// Bodies up to this weight have registers to spare for constants.
+pub(super) const SHORT: usize = 30;
+
+/// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
+pub(super) fn vectors_in_flight(weight: usize) -> usize {
+    match weight {
+        0..=75 => 4,
+        76..=200 => 2,
+        _ => 1,
+    }
+}
+
+/// About how many instructions a body has for each vector.
+pub(super) fn weight(block: &[Stmt]) -> usize {
+    let logistic = |expr: &Expr| matches!(expr, Expr::Op(Op::Sigmoid | Op::Softplus, _));
+    let mut shared = false;
+    block
+        .iter()
+        .map(|stmt| match stmt {
+            Stmt::Let(_, expr) => match expr {
+                // They share an exponential, as a rule.
+                Expr::Op(..) if logistic(expr) && std::mem::replace(&mut shared, true) => 8,
+                Expr::Op(op, _) => op_weight(*op),
+                Expr::Divide { .. } => 40,
+                Expr::Load { .. } | Expr::Select(..) => 1,
+                Expr::Finite(_) => 3,
+                Expr::Axis(_) => 2,
+                Expr::Real(_)
+                | Expr::Int(_)
+                | Expr::Bool(_)
+                | Expr::Param(_)
+                | Expr::Size(_)
+                | Expr::Folded(_) => 0,
+            },
+            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => 10 + weight(body),
+            Stmt::Fold { .. } | Stmt::Store { .. } => 1,
+            Stmt::Fill { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => 1,
+        })
+        .sum()
+}
+
+fn op_weight(op: Op) -> usize {
+    match op {
+        Op::Exp | Op::Expm1 | Op::Sigmoid => 18,
+        Op::Tanh | Op::Log | Op::Log1p | Op::Log2 | Op::Xlogy => 25,
+        Op::Softplus => 30,
+        Op::Pow
+        | Op::Sin
+        | Op::Cos
+        | Op::Tan
+        | Op::Asin
+        | Op::Acos
+        | Op::Atan
+        | Op::Atan2
+        | Op::Sinh
+        | Op::Cosh
+        | Op::Erf
+        | Op::Lgamma
+        | Op::Digamma
+        | Op::Polygamma
+        | Op::LogSumExp => 40,
+        Op::Max | Op::Min | Op::Sign | Op::Clamp => 3,
+        Op::IntDiv | Op::Mod => 40,
+        Op::ToReal | Op::ToInt => 8,
+        Op::Add
+        | Op::Sub
+        | Op::Mul
+        | Op::Neg
+        | Op::Abs
+        | Op::Div
+        | Op::Sqrt
+        | Op::Relu
+        | Op::Floor
+        | Op::Ceil
+        | Op::Round
+        | Op::StopGradient
+        | Op::Eq
+        | Op::Ne
+        | Op::Lt
+        | Op::Le
+        | Op::Gt
+        | Op::Ge
+        | Op::And
+        | Op::Or
+        | Op::Not => 1,
+    }
+}
