@@ -52,15 +52,6 @@ pub struct Options {
     pub weighted: bool,
 }
 
-/// Generated code as text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CodeText {
-    /// Cranelift's intermediate language.
-    pub clif: String,
-    /// Assembly.
-    pub asm: String,
-}
-
 impl Loss {
     pub(crate) fn new(
         written: Arc<Program>,
@@ -262,20 +253,19 @@ impl Loss {
     ///
     /// # Errors
     /// As [`Loss::compile`]; a target that there is no code for.
-    pub fn code_text(&self, options: &Options, target: Option<&str>) -> Result<CodeText, Error> {
+    pub fn code_text(
+        &self,
+        options: &Options,
+        target: Option<&str>,
+    ) -> Result<codegen::CodeText, Error> {
         let loops = self.schedule(options)?;
         let isa = match target {
             Some(triple) => isa::named(triple),
             None => isa::host(),
         };
         let isa = isa.map_err(|r| self.fail(r.into()))?;
-        let text = || {
-            Ok(CodeText {
-                clif: codegen::clif(&loops, options.dtype, &*isa)?,
-                asm: codegen::asm(&loops, options.dtype, &*isa)?,
-            })
-        };
-        compile::with_stack(text).map_err(|r: codegen::Refusal| self.fail(r.into()))
+        compile::with_stack(|| codegen::text(&loops, options.dtype, &*isa))
+            .map_err(|r| self.fail(r.into()))
     }
 
     /// Compiles value and gradients for this machine.
@@ -387,6 +377,11 @@ impl Kernel {
     /// Bytes of machine code.
     pub fn code_size(&self) -> usize {
         self.inner.code_size()
+    }
+
+    /// The loop nests that it was made of, as text.
+    pub fn loops_text(&self) -> String {
+        crate::loops::print::print(self.inner.loops())
     }
 
     /// The value at `inputs`, which are matched by name, with hyperparameters by name (those with a default may be left out).

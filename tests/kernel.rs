@@ -3,7 +3,7 @@
 mod build;
 
 use build::*;
-use losscc::codegen::{Dtype, asm, clif, isa};
+use losscc::codegen::{Dtype, isa, text};
 use losscc::kernel::*;
 
 fn data(n: usize, seed: u64) -> Vec<f64> {
@@ -487,9 +487,9 @@ fn loops_hold_no_calls_and_no_scalar_arithmetic() {
     let isa = isa::named("x86_64-unknown-linux-gnu").unwrap();
     for name in ["huber", "focal"] {
         let [loops, _] = shipped(name);
-        let text = asm(&loops, Dtype::F32, &*isa).unwrap();
-        assert_eq!(text, asm(&loops, Dtype::F32, &*isa).unwrap());
-        let stage = text.split("; stage").nth(1).unwrap();
+        let made = text(&loops, Dtype::F32, &*isa).unwrap();
+        assert_eq!(made, text(&loops, Dtype::F32, &*isa).unwrap());
+        let stage = made.asm.split("; stage").nth(1).unwrap();
         let operations: Vec<&str> = stage
             .lines()
             .filter_map(|l| l.strip_prefix("  "))
@@ -515,9 +515,10 @@ fn loops_hold_no_calls_and_no_scalar_arithmetic() {
 fn text_for_other_machines() {
     let [loops, _] = shipped("huber");
     let arm = isa::named("aarch64-unknown-linux-gnu").unwrap();
-    let text = asm(&loops, Dtype::F32, &*arm).unwrap();
-    assert!(text.contains("fsub v") && text.contains(".4s"), "{text}");
-    assert!(clif(&loops, Dtype::F64, &*arm).unwrap().contains("f64x2"));
+    let asm = text(&loops, Dtype::F32, &*arm).unwrap().asm;
+    assert!(asm.contains("fsub v") && asm.contains(".4s"), "{asm}");
+    let clif = text(&loops, Dtype::F64, &*arm).unwrap().clif;
+    assert!(clif.contains("f64x2"));
     for bad in [
         "riscv64gc-unknown-linux-gnu",
         "nonsense",

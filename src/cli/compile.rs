@@ -24,6 +24,7 @@ pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
     wanted.dedup();
     // The tree and the definitions are there even if what follows them fails.
     let mut loss = None;
+    let mut code = None;
     let edited = args.rows.reduction.is_some() || args.rows.weighted;
     for emit in wanted {
         let last = if edited { Emit::Ast } else { Emit::Ir };
@@ -32,15 +33,18 @@ pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
             warn_if_flat(&derived, out);
             loss = Some(derived);
         }
+        if let (Emit::Clif | Emit::Asm, Some(loss), None) = (emit, &loss, &code) {
+            code = Some(loss.code_text(&options, args.target.as_deref())?);
+        }
         let text = match (emit, &loss) {
             (Emit::Ast, _) => sexpr::file(spec.ast()),
             (Emit::Ir, Some(loss)) => ir::print::dump(&loss.written()),
             (Emit::Ir, None) => ir::print::dump(spec.program()),
             (Emit::Grad, Some(loss)) => loss.gradient_text(),
             (Emit::Loops, Some(loss)) => loss.loops_text(&options)?,
-            (Emit::Clif, Some(loss)) => loss.code_text(&options, args.target.as_deref())?.clif,
-            (Emit::Asm, Some(loss)) => loss.code_text(&options, args.target.as_deref())?.asm,
-            (Emit::Grad | Emit::Loops | Emit::Clif | Emit::Asm, None) => String::new(),
+            (Emit::Clif, _) => code.as_ref().map(|c| c.clif.clone()).unwrap_or_default(),
+            (Emit::Asm, _) => code.as_ref().map(|c| c.asm.clone()).unwrap_or_default(),
+            (Emit::Grad | Emit::Loops, None) => String::new(),
         };
         let text = format!("{}\n", text.trim_end());
         match &args.out {
@@ -86,7 +90,7 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
         "\nstages  ({}, value and gradient)",
         options.dtype.name()
     );
-    for line in loss.loops_text(options)?.lines() {
+    for line in kernel.loops_text().lines() {
         let _ = writeln!(text, "  {line}");
     }
     text.push('\n');

@@ -94,45 +94,11 @@ impl<'u, 'f> Gen<'u, 'f> {
                 self.choose(IntCC::SignedGreaterThan, (x, zero), x, zero)
             }
             Op::StopGradient | Op::ToInt => x,
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
+            _ if op.compares() => {
                 let (cc, _) = conditions(op)?;
                 self.b.ins().icmp(cc, x, y)
             }
-            Op::IntDiv
-            | Op::Mod
-            | Op::Div
-            | Op::Pow
-            | Op::Sqrt
-            | Op::Exp
-            | Op::Expm1
-            | Op::Log
-            | Op::Log1p
-            | Op::Log2
-            | Op::Sin
-            | Op::Cos
-            | Op::Tan
-            | Op::Asin
-            | Op::Acos
-            | Op::Atan
-            | Op::Atan2
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Tanh
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Floor
-            | Op::Ceil
-            | Op::Round
-            | Op::Erf
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Polygamma
-            | Op::Xlogy
-            | Op::LogSumExp
-            | Op::ToReal
-            | Op::And
-            | Op::Or
-            | Op::Not => return Err(bug(&format!("`{}` is no operator on ints", op.name()))),
+            _ => return Err(bug(&format!("`{}` is no operator on ints", op.name()))),
         })
     }
 

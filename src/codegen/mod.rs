@@ -110,6 +110,15 @@ pub enum CheckKind {
     Empty,
 }
 
+/// Generated code as text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CodeText {
+    /// Cranelift's intermediate language.
+    pub clif: String,
+    /// Assembly.
+    pub asm: String,
+}
+
 /// The code of one stage before it is placed in memory.
 pub struct StageCode {
     pub name: String,
@@ -159,35 +168,24 @@ pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, R
     })
 }
 
-/// The functions in Cranelift's language, for `--emit clif`.
+/// The functions as text, in Cranelift's language and as the machine's code in words.
 ///
 /// # Errors
 /// As [`build`].
-pub fn clif(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<String, Refusal> {
-    let mut out = head(loops, dtype, isa);
-    for stage in build(loops, dtype, isa)?.stages {
-        let _ = write!(out, "\n; {}\n{}", stage.name, stage.context.func.display());
-    }
-    Ok(out)
-}
-
-/// The functions as machine code in words, for `--emit asm`.
-///
-/// # Errors
-/// As [`build`].
-pub fn asm(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<String, Refusal> {
-    let mut out = head(loops, dtype, isa);
+pub fn text(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<CodeText, Refusal> {
+    let mut clif = head(loops, dtype, isa);
+    let mut asm = clif.clone();
     for mut stage in build(loops, dtype, isa)?.stages {
-        stage.context.set_disasm(true);
-        stage
-            .context
+        let (name, context) = (&stage.name, &mut stage.context);
+        let _ = write!(clif, "\n; {name}\n{}", context.func.display());
+        context.set_disasm(true);
+        let compiled = context
             .compile(isa, &mut Default::default())
             .map_err(|e| Refusal::Bug(format!("{:?}", e.inner)))?;
-        let code = stage.context.compiled_code();
-        let text = code.and_then(|c| c.vcode.as_deref()).unwrap_or_default();
-        let _ = write!(out, "\n; {}\n{text}", stage.name);
+        let words = compiled.vcode.as_deref().unwrap_or_default();
+        let _ = write!(asm, "\n; {name}\n{words}");
     }
-    Ok(out)
+    Ok(CodeText { clif, asm })
 }
 
 fn head(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> String {

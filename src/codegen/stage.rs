@@ -543,72 +543,16 @@ fn waits(expr: &Expr) -> bool {
     }
 }
 
-/// Whether an operand list fits an operator, so that code generation may index it.
+/// Whether an operand list fits an operator, so that code generation may index it: loops have lists of two, no longer ones.
 pub(super) fn arity(op: Op, operands: &[ValueId]) -> Result<()> {
-    let wanted = match op {
-        Op::Clamp => 3,
-        Op::Add
-        | Op::Sub
-        | Op::Mul
-        | Op::Max
-        | Op::Min
-        | Op::IntDiv
-        | Op::Mod
-        | Op::Div
-        | Op::Pow
-        | Op::Atan2
-        | Op::Polygamma
-        | Op::Xlogy
-        | Op::LogSumExp
-        | Op::Eq
-        | Op::Ne
-        | Op::Lt
-        | Op::Le
-        | Op::Gt
-        | Op::Ge
-        | Op::And
-        | Op::Or => 2,
-        Op::Neg
-        | Op::Abs
-        | Op::Sign
-        | Op::Sqrt
-        | Op::Exp
-        | Op::Expm1
-        | Op::Log
-        | Op::Log1p
-        | Op::Log2
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Tanh
-        | Op::Sigmoid
-        | Op::Softplus
-        | Op::Relu
-        | Op::Floor
-        | Op::Ceil
-        | Op::Round
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::StopGradient
-        | Op::ToReal
-        | Op::ToInt
-        | Op::Not => 1,
-    };
-    if operands.len() == wanted {
-        Ok(())
-    } else {
-        Err(bug(&format!(
-            "`{}` has {} operands",
-            op.name(),
-            operands.len()
-        )))
+    if operands.len() == op.arity().unwrap_or(2) {
+        return Ok(());
     }
+    Err(bug(&format!(
+        "`{}` has {} operands",
+        op.name(),
+        operands.len()
+    )))
 }
 
 /// The axes that an index list runs over.

@@ -1,106 +1,34 @@
-//! Programs made by hand: what needs no text.
+//! Gradients of programs made by hand: what needs no text.
 
 use super::differentiate;
-use crate::ir::{
-    AxisId, Body, Dim, ExtentKind, Gradient, Input, Node, Op, Param, Program, ReduceOp, Tensor,
-    TensorId, TensorKind, Type, print,
-};
+use crate::ir::{Program, by_hand, print};
 use crate::rewrite::simplify::simplify;
 
-fn input(
-    p: &mut Program,
-    name: &str,
-    ty: Type,
-    head: &[AxisId],
-    shape: Option<&[&str]>,
-    differentiated: bool,
-) -> TensorId {
-    let head = head.iter().map(|&a| p.fresh(a)).collect();
-    let shape = shape.map(|s| s.iter().map(|d| Dim::Named((*d).into())).collect());
-    let kind = TensorKind::Input(Input {
-        differentiated,
-        shape,
-        doc: "".into(),
-    });
-    let t = p.tensor(Tensor {
-        name: name.into(),
-        ty,
-        head,
-        kind,
-        named: true,
-        span: None,
-    });
-    p.inputs.push(t);
-    if differentiated {
-        p.gradients.push(Gradient {
-            input: t,
-            tensor: None,
-            stated: None,
-        });
-    }
-    t
-}
-
-fn derived(p: &mut Program) -> String {
-    differentiate(p);
+fn derived(mut p: Program) -> String {
+    differentiate(&mut p);
     let outputs = p.outputs();
-    simplify(p, &outputs);
-    print::gradient_text(p)
+    simplify(&mut p, &outputs);
+    print::gradient_text(&p)
 }
 
 #[test]
 fn mse_reads_as_by_hand() {
-    let mut p = Program::new("mse".into());
-    let all = p.extent("*".into(), ExtentKind::Input);
-    let star = p.axis("*".into(), all);
-    let yhat = input(&mut p, "yhat", Type::Real, &[star], None, true);
-    let y = input(&mut p, "y", Type::Real, &[star], None, false);
-    let (a, b) = (p.read_at(y, &[star]), p.read_at(yhat, &[star]));
-    let d = p.sub(a, b);
-    let square = p.power(d, 2.0);
-    let mean = p.reduce(ReduceOp::Mean, &[star], None, square);
-    p.value = p.define("value", vec![], Type::Real, Body::Expr(mean));
     assert_eq!(
-        derived(&mut p),
+        derived(by_hand::mse()),
         "loss mse(yhat | y) =\n  mean((y - yhat)^2)\n  gradient yhat = -2 * (y - yhat) / size(*)\n"
     );
 }
 
 #[test]
 fn cross_entropy_scatters() {
-    let mut p = Program::new("cross_entropy".into());
-    let (rows, classes) = (
-        p.extent("N".into(), ExtentKind::Input),
-        p.extent("C".into(), ExtentKind::Input),
-    );
-    let (n, c) = (p.axis("N".into(), rows), p.axis("C".into(), classes));
-    let logits = input(
-        &mut p,
-        "logits",
-        Type::Real,
-        &[n, c],
-        Some(&["N", "C"]),
-        true,
-    );
-    let target = input(&mut p, "target", Type::Int, &[n], Some(&["N"]), false);
-    p.params.push(Param {
-        name: "ignore_index".into(),
-        ty: Type::Int,
-        default: Some(-100.0),
-        domain: None,
-        doc: "".into(),
-    });
-    let ignore = p.mk(Node::Param(crate::ir::ParamId(0)));
-    let head = p.fresh(n);
-    let all = p.read_at(logits, &[head, c]);
-    let lse = p.reduce(ReduceOp::LogSumExp, &[c], None, all);
-    let lse = p.define("lse", vec![head], Type::Real, Body::Expr(lse));
-    p.tensors[lse.index()].named = true;
-    let (l, t, i) = (p.read_at(lse, &[n]), p.read_at(target, &[n]), p.index_of(n));
-    let at = p.read(logits, &[i, t], None);
-    let term = p.sub(l, at);
-    let counts = p.compare(Op::Ne, t, ignore);
-    let mean = p.reduce(ReduceOp::Mean, &[n], Some(counts), term);
-    p.value = p.define("value", vec![], Type::Real, Body::Expr(mean));
-    println!("{}", derived(&mut p));
+    insta::assert_snapshot!(derived(by_hand::cross_entropy()), @r"
+    loss cross_entropy(logits: [N, C] | target: int[N]; ignore_index: int = -100) =
+      mean[N if target != ignore_index](lse - logits[N, target])
+      gradient logits[N, C] =
+          (if lse != -inf and target != ignore_index then exp(logits - lse) / members else 0)
+          - (if target == C and target != ignore_index then 1 / members else 0)
+      where
+        lse     = logsumexp[C](logits)
+        members = count[N](target != ignore_index)
+    ");
 }

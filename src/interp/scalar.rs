@@ -78,34 +78,7 @@ pub fn apply(op: Op, v: &[Scalar]) -> Option<Scalar> {
         Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Pow | Op::Atan2 | Op::Xlogy => {
             Scalar::Real(binary(op, v[0].real(), v[1].real()))
         }
-        Op::Neg
-        | Op::Abs
-        | Op::Sign
-        | Op::Sqrt
-        | Op::Exp
-        | Op::Expm1
-        | Op::Log
-        | Op::Log1p
-        | Op::Log2
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Tanh
-        | Op::Sigmoid
-        | Op::Softplus
-        | Op::Relu
-        | Op::Floor
-        | Op::Ceil
-        | Op::Round
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::ToReal => Scalar::Real(unary(op, v[0].real())),
+        _ => Scalar::Real(unary(op, v[0].real())),
     })
 }
 
@@ -154,39 +127,9 @@ fn ints(op: Op, v: &[Scalar]) -> Option<Scalar> {
         Op::ToReal => Scalar::Real(n(0) as f64),
         Op::ToInt | Op::StopGradient => v[0],
         Op::And | Op::Or | Op::Not => Scalar::Bool(false),
-        Op::Div | Op::Pow | Op::Atan2 | Op::Xlogy => {
-            Scalar::Real(binary(op, v[0].real(), v[1].real()))
-        }
-        Op::Sqrt
-        | Op::Exp
-        | Op::Expm1
-        | Op::Log
-        | Op::Log1p
-        | Op::Log2
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Tanh
-        | Op::Sigmoid
-        | Op::Softplus
-        | Op::Relu
-        | Op::Floor
-        | Op::Ceil
-        | Op::Round
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma => Scalar::Real(unary(op, v[0].real())),
-        Op::Polygamma => Scalar::Real(special::polygamma(v[0].real(), v[1].real())),
-        Op::LogSumExp => {
-            return apply(
-                op,
-                &v.iter().map(|x| Scalar::Real(x.real())).collect::<Vec<_>>(),
-            );
+        _ => {
+            let reals: Vec<Scalar> = v.iter().map(|x| Scalar::Real(x.real())).collect();
+            return apply(op, &reals);
         }
     })
 }

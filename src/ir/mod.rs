@@ -13,6 +13,8 @@
 //! `And`, `Or`, `If`, guards and defaults evaluate only what they need. A definition is a tensor: it is computed at
 //! all of its elements, and the order of definitions in the list means nothing.
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 mod layout;
 pub mod op;
 pub mod print;

@@ -1,4 +1,5 @@
-//! The operators of the IR. Whatever matches on them is exhaustive, so a new one shows everywhere it is needed.
+//! The operators of the IR. What gives each a meaning matches on all of them, so that a new one shows where it is needed;
+//! what is for some asks [`Op::operands`] and [`Op::arity`] about the others.
 
 /// The three types of values (rule R9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,6 +120,20 @@ pub enum ReduceOp {
     ArgMax,
     /// [error], one axis.
     ArgMin,
+}
+
+/// What the operands of an operator are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operands {
+    /// Alike, real or int.
+    Numbers,
+    Reals,
+    Ints,
+    Bools,
+    /// Alike, of any type.
+    Alike,
+    /// An int, then a real.
+    IntAndReal,
 }
 
 impl Op {
@@ -250,7 +265,35 @@ impl Op {
             | Op::Max
             | Op::Min
             | Op::Clamp => operand,
+            Op::StopGradient => operand,
             Op::IntDiv | Op::Mod | Op::ToInt => Type::Int,
+            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => {
+                Type::Bool
+            }
+            _ => Type::Real,
+        }
+    }
+
+    /// What it may be applied to.
+    pub fn operands(self) -> Operands {
+        match self {
+            Op::Add
+            | Op::Sub
+            | Op::Mul
+            | Op::Neg
+            | Op::Abs
+            | Op::Sign
+            | Op::Max
+            | Op::Min
+            | Op::Clamp
+            | Op::Lt
+            | Op::Le
+            | Op::Gt
+            | Op::Ge => Operands::Numbers,
+            Op::Eq | Op::Ne => Operands::Alike,
+            Op::IntDiv | Op::Mod | Op::ToReal => Operands::Ints,
+            Op::And | Op::Or | Op::Not => Operands::Bools,
+            Op::Polygamma => Operands::IntAndReal,
             Op::Div
             | Op::Pow
             | Op::Sqrt
@@ -278,15 +321,28 @@ impl Op {
             | Op::Erf
             | Op::Lgamma
             | Op::Digamma
-            | Op::Polygamma
             | Op::Xlogy
             | Op::LogSumExp
-            | Op::ToReal => Type::Real,
-            Op::StopGradient => operand,
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => {
-                Type::Bool
-            }
+            | Op::StopGradient
+            | Op::ToInt => Operands::Reals,
         }
+    }
+
+    /// How many operands it has; `None` for two or more.
+    pub fn arity(self) -> Option<usize> {
+        match self {
+            Op::Max | Op::Min | Op::LogSumExp => None,
+            Op::Clamp => Some(3),
+            Op::Add | Op::Sub | Op::Mul | Op::Div | Op::IntDiv | Op::Mod | Op::Pow => Some(2),
+            Op::Atan2 | Op::Polygamma | Op::Xlogy | Op::And | Op::Or => Some(2),
+            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => Some(2),
+            _ => Some(1),
+        }
+    }
+
+    /// Whether it compares.
+    pub fn compares(self) -> bool {
+        matches!(self, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
     }
 }
 

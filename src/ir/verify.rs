@@ -1,6 +1,7 @@
 //! The verifier: whether a program keeps what [`Program`] promises. It runs after each pass in tests, so that a
 //! mistake is found in the pass that made it.
 
+use super::op::Operands;
 use super::{
     AxisId, Body, ExprId, ExtentKind, Node, Op, Program, ReduceOp, TensorId, TensorKind, Type,
 };
@@ -295,78 +296,32 @@ fn number(program: &Program, e: ExprId, name: &str) -> Result<Type, String> {
 
 /// Number and types of an operator's operands.
 fn operator(program: &Program, op: Op, operands: &[ExprId], name: &str) -> Result<(), String> {
-    let arity = |wanted: usize| {
-        if operands.len() == wanted {
-            Ok(())
-        } else {
-            Err(format!(
-                "in {name}, `{}` has {} operands",
-                op.name(),
-                operands.len()
-            ))
-        }
+    let fits = match op.arity() {
+        Some(wanted) => operands.len() == wanted,
+        None => operands.len() >= 2,
     };
+    if !fits {
+        return Err(format!(
+            "in {name}, `{}` has {} operands",
+            op.name(),
+            operands.len()
+        ));
+    }
     let all = |ty: Type| {
         operands
             .iter()
             .try_for_each(|&o| expect(program, o, ty, name))
     };
-    let alike = || -> Result<(), String> {
-        let ty = number(program, *operands.first().ok_or("no operands")?, name)?;
-        all(ty)
-    };
-    match op {
-        Op::Add | Op::Sub | Op::Mul => arity(2).and_then(|()| alike()),
-        Op::Neg | Op::Abs | Op::Sign => arity(1).and_then(|()| alike()),
-        Op::Clamp => arity(3).and_then(|()| alike()),
-        Op::Max | Op::Min | Op::LogSumExp if operands.len() < 2 => Err(format!(
-            "in {name}, `{}` has {} operands",
-            op.name(),
-            operands.len()
-        )),
-        Op::Max | Op::Min => alike(),
-        Op::LogSumExp => all(Type::Real),
-        Op::IntDiv | Op::Mod => arity(2).and_then(|()| all(Type::Int)),
-        Op::Div | Op::Pow | Op::Atan2 | Op::Xlogy => arity(2).and_then(|()| all(Type::Real)),
-        Op::Polygamma => {
-            arity(2)?;
+    match op.operands() {
+        Operands::Numbers => number(program, operands[0], name).and_then(all),
+        Operands::Alike => all(program.ty(operands[0])),
+        Operands::Reals => all(Type::Real),
+        Operands::Ints => all(Type::Int),
+        Operands::Bools => all(Type::Bool),
+        Operands::IntAndReal => {
             expect(program, operands[0], Type::Int, name)?;
             expect(program, operands[1], Type::Real, name)
         }
-        Op::Sqrt
-        | Op::Exp
-        | Op::Expm1
-        | Op::Log
-        | Op::Log1p
-        | Op::Log2
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Tanh
-        | Op::Sigmoid
-        | Op::Softplus
-        | Op::Relu
-        | Op::Floor
-        | Op::Ceil
-        | Op::Round
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::StopGradient
-        | Op::ToInt => arity(1).and_then(|()| all(Type::Real)),
-        Op::ToReal => arity(1).and_then(|()| all(Type::Int)),
-        Op::Eq | Op::Ne => {
-            arity(2)?;
-            all(program.ty(operands[0]))
-        }
-        Op::Lt | Op::Le | Op::Gt | Op::Ge => arity(2).and_then(|()| alike()),
-        Op::And | Op::Or => arity(2).and_then(|()| all(Type::Bool)),
-        Op::Not => arity(1).and_then(|()| all(Type::Bool)),
     }
 }
 

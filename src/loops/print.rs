@@ -382,50 +382,11 @@ impl Printer<'_> {
         let level = match op {
             Op::Or => 2,
             Op::And => 3,
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => 4,
+            _ if op.compares() => 4,
             Op::Add | Op::Sub => 5,
             Op::Mul | Op::Div => 6,
             Op::Pow => 8,
-            Op::Neg
-            | Op::Abs
-            | Op::Sign
-            | Op::Max
-            | Op::Min
-            | Op::Clamp
-            | Op::IntDiv
-            | Op::Mod
-            | Op::Sqrt
-            | Op::Exp
-            | Op::Expm1
-            | Op::Log
-            | Op::Log1p
-            | Op::Log2
-            | Op::Sin
-            | Op::Cos
-            | Op::Tan
-            | Op::Asin
-            | Op::Acos
-            | Op::Atan
-            | Op::Atan2
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Tanh
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Relu
-            | Op::Floor
-            | Op::Ceil
-            | Op::Round
-            | Op::Erf
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Polygamma
-            | Op::Xlogy
-            | Op::LogSumExp
-            | Op::StopGradient
-            | Op::ToReal
-            | Op::ToInt
-            | Op::Not => 0,
+            _ => 0,
         };
         match (op, o) {
             (Op::Neg, [x]) => (format!("-{}", self.at_level(*x, 7)), 7),

@@ -253,43 +253,7 @@ impl Printer<'_> {
                 prec::NOT,
             ),
             Op::ToReal => self.expr(operands[0], open),
-            Op::Abs
-            | Op::Sign
-            | Op::Max
-            | Op::Min
-            | Op::Clamp
-            | Op::IntDiv
-            | Op::Mod
-            | Op::Sqrt
-            | Op::Exp
-            | Op::Expm1
-            | Op::Log
-            | Op::Log1p
-            | Op::Log2
-            | Op::Sin
-            | Op::Cos
-            | Op::Tan
-            | Op::Asin
-            | Op::Acos
-            | Op::Atan
-            | Op::Atan2
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Tanh
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Relu
-            | Op::Floor
-            | Op::Ceil
-            | Op::Round
-            | Op::Erf
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Polygamma
-            | Op::Xlogy
-            | Op::LogSumExp
-            | Op::StopGradient
-            | Op::ToInt => {
+            _ => {
                 if let &[only] = operands {
                     let inner = self.expr(only, open);
                     return Piece::wrap(format!("{}(", op.name()), inner, ")", prec::ATOM);

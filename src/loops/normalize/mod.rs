@@ -328,56 +328,7 @@ impl Normalizer<'_> {
                     .fold(operands[0], |a, &b| pool.op(op, &[a, b]))
             }
             Op::Pow => power(pool, operands[0], operands[1]),
-            Op::Add
-            | Op::Sub
-            | Op::Neg
-            | Op::Mul
-            | Op::Abs
-            | Op::Sign
-            | Op::Max
-            | Op::Min
-            | Op::Clamp
-            | Op::IntDiv
-            | Op::Mod
-            | Op::Div
-            | Op::Sqrt
-            | Op::Exp
-            | Op::Expm1
-            | Op::Log
-            | Op::Log1p
-            | Op::Log2
-            | Op::Sin
-            | Op::Cos
-            | Op::Tan
-            | Op::Asin
-            | Op::Acos
-            | Op::Atan
-            | Op::Atan2
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Tanh
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Relu
-            | Op::Floor
-            | Op::Ceil
-            | Op::Round
-            | Op::Erf
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Polygamma
-            | Op::Xlogy
-            | Op::ToReal
-            | Op::ToInt
-            | Op::Eq
-            | Op::Ne
-            | Op::Lt
-            | Op::Le
-            | Op::Gt
-            | Op::Ge
-            | Op::And
-            | Op::Or
-            | Op::Not => pool.op(op, &operands),
+            _ => pool.op(op, &operands),
         })
     }
 }

@@ -107,45 +107,7 @@ impl Pool {
             },
             Op::Not => known(self, 0).and_then(|v| as_bool(self, !v)),
             Op::ToReal => a.map(|a| self.real(a as f64)),
-            Op::Abs
-            | Op::Sign
-            | Op::Max
-            | Op::Min
-            | Op::Clamp
-            | Op::IntDiv
-            | Op::Mod
-            | Op::Div
-            | Op::Pow
-            | Op::Sqrt
-            | Op::Exp
-            | Op::Expm1
-            | Op::Log
-            | Op::Log1p
-            | Op::Log2
-            | Op::Sin
-            | Op::Cos
-            | Op::Tan
-            | Op::Asin
-            | Op::Acos
-            | Op::Atan
-            | Op::Atan2
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Tanh
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Relu
-            | Op::Floor
-            | Op::Ceil
-            | Op::Round
-            | Op::Erf
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Polygamma
-            | Op::Xlogy
-            | Op::LogSumExp
-            | Op::StopGradient
-            | Op::ToInt => None,
+            _ => None,
         }
     }
 }
