@@ -1,95 +1,16 @@
 //! Specs as kernels: value and gradient of the machine code against the definitions, on random small shapes with empty
 //! axes among them, in f64 and f32.
 
-use losscc::array::{Array, Data as Values};
+use losscc::array::Data as Values;
 use losscc::codegen::{Dtype, Refusal};
-use losscc::interp::scalar::Scalar;
-use losscc::interp::{Bound, evaluate, extents_for};
-use losscc::ir::{ExtentKind, Program, Type};
+use losscc::interp::{Bound, evaluate};
+use losscc::ir::Program;
 use losscc::kernel::{Data, DataMut, Gradient, Input, Kernel};
 use losscc::loops::{Loops, Wanted, schedule};
-use losscc::{compile, lower, modules};
-use std::path::Path;
+
+mod draw;
 
 const SEEDS: u64 = 20;
-
-/// Loads, checks and derives.
-fn program(name: &str, text: &str) -> Program {
-    let files =
-        |path: &Path| std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()));
-    let modules = modules::load_text(name, text, &files)
-        .unwrap_or_else(|f| panic!("{name}: {:?}", f.diagnostics));
-    let checked = lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    let derived = compile::derive(checked.program);
-    derived.unwrap_or_else(|e| panic!("{name}: {e:?}")).program
-}
-
-/// Random inputs; extents are small and 0 now and then.
-fn draw(program: &Program, rng: &mut fastrand::Rng) -> Option<Bound> {
-    let params: Vec<Scalar> = program
-        .params
-        .iter()
-        .map(|p| match p.ty {
-            Type::Int => Scalar::Int(p.default.unwrap_or(2.0) as i64),
-            Type::Real | Type::Bool => Scalar::Real(p.default.unwrap_or(0.7)),
-        })
-        .collect();
-    let empty = rng.u8(..4) == 0;
-    let extent = |rng: &mut fastrand::Rng| {
-        if empty {
-            rng.usize(0..3)
-        } else {
-            rng.usize(1..23)
-        }
-    };
-    let given: Vec<Option<usize>> = program
-        .extents
-        .iter()
-        .map(|e| (e.kind == ExtentKind::Input).then(|| extent(rng)))
-        .collect();
-    let extents = extents_for(program, &given, &params).ok()?;
-    let positive = rng.bool();
-    let largest = rng.i64(1..5);
-    let mut inputs = vec![];
-    for &t in &program.inputs {
-        let tensor = program.get(t);
-        let shape: Vec<usize> = tensor
-            .head
-            .iter()
-            .map(|&a| extents[program.extent_of(a).index()])
-            .collect();
-        let n: usize = shape.iter().product();
-        let real = |rng: &mut fastrand::Rng| match rng.u8(..12) {
-            0 => 0.0,
-            1 => 1.0,
-            2 if !positive => -1.0,
-            _ if positive => f64::from((rng.f64() * 0.98 + 0.01) as f32),
-            _ => f64::from((rng.f64() * 6.0 - 3.0) as f32),
-        };
-        let data = match tensor.ty {
-            Type::Real => Values::Real((0..n).map(|_| real(rng)).collect()),
-            Type::Int => Values::Int(
-                (0..n)
-                    .map(|_| {
-                        if rng.u8(..9) == 0 {
-                            -100
-                        } else {
-                            rng.i64(0..largest)
-                        }
-                    })
-                    .collect(),
-            ),
-            Type::Bool => Values::Bool((0..n).map(|_| rng.bool()).collect()),
-        };
-        inputs.push(Array { shape, data });
-    }
-    Some(Bound {
-        shapes: inputs.iter().map(|a| a.shape.clone()).collect(),
-        inputs,
-        extents,
-        params,
-    })
-}
 
 fn close(got: &[f64], want: &[f64], tolerance: f64) -> bool {
     let scale = want
@@ -193,7 +114,7 @@ fn checked(name: &str, program: &Program) -> Result<usize, String> {
     let mut compared = 0;
     for seed in 0..SEEDS {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let Some(bound) = draw(program, &mut rng) else {
+        let Some(bound) = draw::draw(program, 23, &mut rng) else {
             continue;
         };
         let outputs = program.outputs();
@@ -242,7 +163,7 @@ fn report(all: &[(String, String)]) -> (usize, String) {
         if only.as_ref().is_some_and(|o| o != name) {
             continue;
         }
-        let result = std::panic::catch_unwind(|| checked(name, &program(name, text)));
+        let result = std::panic::catch_unwind(|| checked(name, &draw::program(name, text)));
         match result {
             Ok(Ok(n)) => {
                 compiled += 1;

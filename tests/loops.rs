@@ -2,96 +2,14 @@
 //! gradient and the value alone, on random small shapes with empty axes among them. Loops are interpreted plainly,
 //! with their buffers contracted and shared.
 
-use losscc::array::{Array, Data};
-use losscc::interp::scalar::Scalar;
-use losscc::interp::{Bound, evaluate, extents_for};
-use losscc::ir::{ExtentKind, Program, Type};
+use losscc::array::Array;
+use losscc::interp::evaluate;
+use losscc::ir::Program;
 use losscc::loops::{Wanted, interp, print, schedule};
-use losscc::{compile, lower, modules};
-use std::path::Path;
+
+mod draw;
 
 const SEEDS: u64 = 30;
-
-/// Loads, checks, makes stable and differentiates.
-fn program(name: &str, text: &str) -> Program {
-    let files =
-        |path: &Path| std::fs::read(Path::new("specs").join(path.file_name().unwrap_or_default()));
-    let modules = modules::load_text(name, text, &files)
-        .unwrap_or_else(|f| panic!("{name}: {:?}", f.diagnostics));
-    let checked = lower::lower(&modules, modules.root).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    let derived = compile::derive(checked.program).unwrap_or_else(|e| panic!("{name}: {e:?}"));
-    derived.program
-}
-
-/// Random inputs; extents are small and 0 now and then.
-fn draw(program: &Program, rng: &mut fastrand::Rng) -> Option<Bound> {
-    let params: Vec<Scalar> = program
-        .params
-        .iter()
-        .map(|p| match p.ty {
-            Type::Int => Scalar::Int(p.default.unwrap_or(2.0) as i64),
-            _ => Scalar::Real(p.default.unwrap_or(0.7)),
-        })
-        .collect();
-    let empty = rng.u8(..4) == 0;
-    let extent = |rng: &mut fastrand::Rng| {
-        if empty {
-            rng.usize(0..3)
-        } else {
-            rng.usize(1..6)
-        }
-    };
-    let given: Vec<Option<usize>> = program
-        .extents
-        .iter()
-        .map(|e| (e.kind == ExtentKind::Input).then(|| extent(rng)))
-        .collect();
-    let extents = extents_for(program, &given, &params).ok()?;
-    let positive = rng.bool();
-    let largest = rng.i64(1..5);
-    let inputs = program.inputs.iter().map(|&t| {
-        let tensor = program.get(t);
-        let shape: Vec<usize> = tensor
-            .head
-            .iter()
-            .map(|&a| extents[program.extent_of(a).index()])
-            .collect();
-        let n: usize = shape.iter().product();
-        let data = match tensor.ty {
-            Type::Real => Data::Real(
-                (0..n)
-                    .map(|_| match rng.u8(..12) {
-                        0 => 0.0,
-                        1 => 1.0,
-                        2 if !positive => -1.0,
-                        _ if positive => rng.f64() * 0.98 + 0.01,
-                        _ => rng.f64() * 6.0 - 3.0,
-                    })
-                    .collect(),
-            ),
-            Type::Int => Data::Int(
-                (0..n)
-                    .map(|_| {
-                        if rng.u8(..9) == 0 {
-                            -100
-                        } else {
-                            rng.i64(0..largest)
-                        }
-                    })
-                    .collect(),
-            ),
-            Type::Bool => Data::Bool((0..n).map(|_| rng.bool()).collect()),
-        };
-        Array { shape, data }
-    });
-    let inputs: Vec<Array> = inputs.collect();
-    Some(Bound {
-        shapes: inputs.iter().map(|a| a.shape.clone()).collect(),
-        inputs,
-        extents,
-        params,
-    })
-}
 
 fn close(a: &Array, b: &Array) -> bool {
     let (a, b) = (a.reals().unwrap_or(&[]), b.reals().unwrap_or(&[]));
@@ -138,7 +56,7 @@ fn checked(name: &str, program: &Program) -> Result<String, String> {
     let mut compared = 0;
     for seed in 0..SEEDS {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let Some(bound) = draw(program, &mut rng) else {
+        let Some(bound) = draw::draw(program, 6, &mut rng) else {
             continue;
         };
         let chunk = rng.usize(1..5);
@@ -210,7 +128,7 @@ fn specs() {
             continue;
         }
         let result = std::panic::catch_unwind(|| {
-            let program = program(name, text);
+            let program = draw::program(name, text);
             let text = checked(name, &program);
             if only.is_some() {
                 println!(
@@ -255,7 +173,7 @@ fn programs() {
         let text = std::fs::read_to_string(&path).expect("a text");
         count += 1;
         let result = std::panic::catch_unwind(|| {
-            let program = program(&name, &text);
+            let program = draw::program(&name, &text);
             let text = checked(&name, &program);
             if only.is_some() {
                 println!(
@@ -286,7 +204,7 @@ fn programs() {
 #[test]
 fn one_matrix_of_pairs_is_kept() {
     for (name, products) in [("info_nce", 3), ("nt_xent", 3), ("supcon", 3)] {
-        let program = program(name, losscc::shipped::text(name).expect("a spec"));
+        let program = draw::program(name, losscc::shipped::text(name).expect("a spec"));
         let gradients: Vec<_> = program.gradients.iter().map(|g| g.input).collect();
         for (gradients, products) in [(gradients, products), (vec![], 1)] {
             let wanted = Wanted {
@@ -318,7 +236,7 @@ fn random_programs() {
         }
         .program();
         let result = std::panic::catch_unwind(|| {
-            let program = program("random", &text);
+            let program = draw::program("random", &text);
             checked("random", &program)
         });
         let why = match result {

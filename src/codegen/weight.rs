@@ -49,23 +49,7 @@ fn op_weight(op: Op) -> usize {
         Op::Exp | Op::Expm1 | Op::Sigmoid => 18,
         Op::Tanh | Op::Log | Op::Log1p | Op::Log2 | Op::Xlogy => 25,
         Op::Softplus => 30,
-        Op::Pow
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Atan2
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::Polygamma
-        | Op::LogSumExp => 40,
         Op::Max | Op::Min | Op::Sign | Op::Clamp => 3,
-        Op::IntDiv | Op::Mod => 40,
         Op::ToReal | Op::ToInt => 8,
         Op::Add
         | Op::Sub
@@ -88,5 +72,6 @@ fn op_weight(op: Op) -> usize {
         | Op::And
         | Op::Or
         | Op::Not => 1,
+        _ => 40,
     }
 }

@@ -62,34 +62,7 @@ pub fn op_weight(op: Op) -> usize {
         | Op::Or
         | Op::Not => 1,
         Op::Max | Op::Min | Op::Clamp | Op::Floor | Op::Ceil | Op::Round => 2,
-        Op::IntDiv
-        | Op::Mod
-        | Op::Div
-        | Op::Pow
-        | Op::Sqrt
-        | Op::Exp
-        | Op::Expm1
-        | Op::Log
-        | Op::Log1p
-        | Op::Log2
-        | Op::Sin
-        | Op::Cos
-        | Op::Tan
-        | Op::Asin
-        | Op::Acos
-        | Op::Atan
-        | Op::Atan2
-        | Op::Sinh
-        | Op::Cosh
-        | Op::Tanh
-        | Op::Sigmoid
-        | Op::Softplus
-        | Op::Erf
-        | Op::Lgamma
-        | Op::Digamma
-        | Op::Polygamma
-        | Op::Xlogy
-        | Op::LogSumExp => 4,
+        _ => 4,
     }
 }
 

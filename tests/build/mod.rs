@@ -177,19 +177,26 @@ pub fn each(axis: LoopAxisId, lanes: bool, folds: &[FoldId], body: Block) -> Stm
     }
 }
 
-/// `mean(f(y - yhat))` with the gradient by yhat, in one pass; `f` gives the term and its derivative in r.
-pub fn residual(
+/// `mean(f(a, b))` of two inputs with the gradient by the one at `wrt`, in one pass; `f` gives the term and `sign` times
+/// its derivative.
+fn pointwise(
     name: &str,
-    f: impl Fn(&mut Make, &mut Block, ValueId) -> (ValueId, ValueId),
+    inputs: [&str; 2],
+    (wrt, sign): (usize, f64),
+    f: impl Fn(&mut Make, &mut Block, [ValueId; 2]) -> (ValueId, ValueId),
 ) -> Loops {
     use losscc::ir::Op;
     let mut m = Make::new(name);
     let (axis, extent) = m.axis("*");
     let dims = [dim(extent, axis)];
-    let y = m.buffer("y", Elem::Real, Home::Input, &dims);
-    let yhat = m.buffer("yhat", Elem::Real, Home::Input, &dims);
+    let [a, b] = inputs.map(|name| m.buffer(name, Elem::Real, Home::Input, &dims));
     let value = m.buffer("value", Elem::Sum, Home::Output, &[]);
-    let out = m.buffer("out.yhat", Elem::Real, Home::Output, &dims);
+    let out = m.buffer(
+        &format!("out.{}", inputs[wrt]),
+        Elem::Real,
+        Home::Output,
+        &dims,
+    );
     let total = m.buffer("s", Elem::Sum, Home::Total(FoldOp::Sum), &[]);
     m.loops.outputs = vec![value, out];
     let s = m.fold(FoldOp::Sum, Type::Real);
@@ -197,14 +204,12 @@ pub fn residual(
     let n = m.put(&mut head, Type::Int, Expr::Size(extent));
     let n = m.op(&mut head, Op::ToReal, &[n]);
     m.loops.values[n.0 as usize].ty = Type::Real;
-    let one = m.real(&mut head, Expr::Real(-1.0));
+    let one = m.real(&mut head, Expr::Real(sign));
     let c = m.op(&mut head, Op::Div, &[one, n]);
     let mut body = vec![];
     let at = [Index::Axis(axis)];
-    let a = m.load(&mut body, y, &at);
-    let b = m.load(&mut body, yhat, &at);
-    let r = m.op(&mut body, Op::Sub, &[a, b]);
-    let (term, slope) = f(&mut m, &mut body, r);
+    let read = [a, b].map(|buffer| m.load(&mut body, buffer, &at));
+    let (term, slope) = f(&mut m, &mut body, read);
     body.push(fold(s, term));
     let g = m.op(&mut body, Op::Mul, &[slope, c]);
     body.push(set(out, &at, g));
@@ -220,13 +225,21 @@ pub fn residual(
     m.loops.stages = vec![
         Stage::Rows {
             axis,
-            row_inputs: vec![(y, 0), (yhat, 0)],
+            row_inputs: vec![(a, 0), (b, 0)],
             single_chunk: false,
             body: head,
         },
         Stage::Once(once),
     ];
     m.loops
+}
+
+/// `mean(f(y - yhat))` with the gradient by yhat; `f` gives the term and its derivative in r.
+fn residual(name: &str, f: impl Fn(&mut Make, &mut Block, ValueId) -> (ValueId, ValueId)) -> Loops {
+    pointwise(name, ["y", "yhat"], (1, -1.0), |m, b, [y, yhat]| {
+        let r = m.op(b, losscc::ir::Op::Sub, &[y, yhat]);
+        f(m, b, r)
+    })
 }
 
 pub fn mse() -> Loops {
@@ -264,52 +277,13 @@ pub fn huber() -> Loops {
 /// Binary cross-entropy of logits, softplus(x) - x y, with its derivative sigmoid(x) - y.
 pub fn bce() -> Loops {
     use losscc::ir::Op;
-    let mut m = Make::new("bce_with_logits");
-    let (axis, extent) = m.axis("*");
-    let dims = [dim(extent, axis)];
-    let x = m.buffer("x", Elem::Real, Home::Input, &dims);
-    let y = m.buffer("y", Elem::Real, Home::Input, &dims);
-    let value = m.buffer("value", Elem::Sum, Home::Output, &[]);
-    let out = m.buffer("out.x", Elem::Real, Home::Output, &dims);
-    let total = m.buffer("s", Elem::Sum, Home::Total(FoldOp::Sum), &[]);
-    m.loops.outputs = vec![value, out];
-    let s = m.fold(FoldOp::Sum, Type::Real);
-    let mut head = vec![];
-    let n = m.put(&mut head, Type::Int, Expr::Size(extent));
-    let n = m.put(&mut head, Type::Real, Expr::Op(Op::ToReal, vec![n]));
-    let one = m.real(&mut head, Expr::Real(1.0));
-    let c = m.op(&mut head, Op::Div, &[one, n]);
-    let mut body = vec![];
-    let at = [Index::Axis(axis)];
-    let a = m.load(&mut body, x, &at);
-    let b = m.load(&mut body, y, &at);
-    let plus = m.op(&mut body, Op::Softplus, &[a]);
-    let ab = m.op(&mut body, Op::Mul, &[a, b]);
-    let term = m.op(&mut body, Op::Sub, &[plus, ab]);
-    body.push(fold(s, term));
-    let sigmoid = m.op(&mut body, Op::Sigmoid, &[a]);
-    let g = m.op(&mut body, Op::Sub, &[sigmoid, b]);
-    let g = m.op(&mut body, Op::Mul, &[g, c]);
-    body.push(set(out, &at, g));
-    head.push(each(axis, true, &[s], body));
-    let sum = m.real(&mut head, Expr::Folded(s));
-    head.push(set(total, &[], sum));
-    let mut once = vec![];
-    let sum = m.load(&mut once, total, &[]);
-    let n = m.put(&mut once, Type::Int, Expr::Size(extent));
-    let n = m.put(&mut once, Type::Real, Expr::Op(Op::ToReal, vec![n]));
-    let mean = m.op(&mut once, Op::Div, &[sum, n]);
-    once.push(set(value, &[], mean));
-    m.loops.stages = vec![
-        Stage::Rows {
-            axis,
-            row_inputs: vec![(x, 0), (y, 0)],
-            single_chunk: false,
-            body: head,
-        },
-        Stage::Once(once),
-    ];
-    m.loops
+    pointwise("bce_with_logits", ["x", "y"], (0, 1.0), |m, b, [x, y]| {
+        let plus = m.op(b, Op::Softplus, &[x]);
+        let xy = m.op(b, Op::Mul, &[x, y]);
+        let term = m.op(b, Op::Sub, &[plus, xy]);
+        let sigmoid = m.op(b, Op::Sigmoid, &[x]);
+        (term, m.op(b, Op::Sub, &[sigmoid, y]))
+    })
 }
 
 /// Lets of a lane loop that depend on nothing of it stand before it, as the scheduler places them.

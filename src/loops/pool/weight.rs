@@ -49,28 +49,9 @@ impl Pool {
                 | Op::Not => 1,
                 Op::Div | Op::Sqrt => 4,
                 Op::IntDiv | Op::Mod => 8,
-                Op::Exp
-                | Op::Expm1
-                | Op::Log
-                | Op::Log1p
-                | Op::Log2
-                | Op::Sin
-                | Op::Cos
-                | Op::Tan
-                | Op::Asin
-                | Op::Acos
-                | Op::Atan
-                | Op::Atan2
-                | Op::Sinh
-                | Op::Cosh
-                | Op::Tanh
-                | Op::Sigmoid
-                | Op::Softplus
-                | Op::Erf
-                | Op::Xlogy
-                | Op::Pow => 16,
                 Op::LogSumExp => 40,
                 Op::Lgamma | Op::Digamma | Op::Polygamma => 64,
+                _ => 16,
             },
         }
     }
