@@ -308,7 +308,17 @@ impl Loss {
             let found = all.clone().find(|&t| *self.program.get(t).name == **name);
             found.ok_or_else(|| self.fail(self.not_differentiated(name)))
         };
-        names.iter().map(find).collect()
+        let found: Vec<TensorId> = names.iter().map(find).collect::<Result<_, _>>()?;
+        match (1..found.len()).find(|&k| found[..k].contains(&found[k])) {
+            Some(k) => {
+                let title = format!(
+                    "the gradient with respect to `{}` is wanted twice",
+                    names[k]
+                );
+                Err(self.fail(Diagnostic::data(title)))
+            }
+            None => Ok(found),
+        }
     }
 
     fn not_differentiated(&self, name: &str) -> Diagnostic {

@@ -234,6 +234,43 @@ fn data_of_every_format() {
 }
 
 #[test]
+fn data_on_standard_input() {
+    for input in [TWO, "\u{feff}yhat,y\n1,1\n2,4\n"] {
+        let (code, out, err) = said(&["eval", "mse", "--data", "-", "--json"], input);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert!(out.contains(r#""value": 2.0"#), "{out}");
+    }
+    let (code, _, err) = said(&["eval", "-", "--data", "-"], "loss l = mean(x)");
+    let twice = "error: standard input can be read only once: `-` stands twice\n";
+    assert_eq!((code, err.as_str()), (2, twice));
+    let (code, _, err) = said(&["eval", "mse", "--data", "-"], "{\"yhat\": [1, ");
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with("error: cannot read `standard input`: EOF"),
+        "{err}"
+    );
+}
+
+/// What the loss does not name may be anything.
+#[test]
+fn other_arrays_are_ignored() {
+    let names = file("others/names.csv", "name,yhat,age,y\nAda,1,,1\nBob,2,7,4\n");
+    let json = file(
+        "others/names.json",
+        r#"{"yhat": [1, 2], "y": [1, 4], "name": "x", "notes": [["a"], [1, null]]}"#,
+    );
+    for data in [names.as_str(), &json] {
+        let out = prints(&["eval", "mse", "--json", "--data", data]);
+        assert!(out.contains(r#""value": 2.0"#), "{data}: {out}");
+    }
+    let out = prints(&["eval", "mse", "--json", "--data", "tests/data/mixed.npz"]);
+    assert!(out.contains(r#""value": 1.0"#), "{out}");
+    let (code, _, err) = said(&["eval", "-", "--data", &names], "loss l = mean(age)");
+    assert_eq!(code, 2);
+    assert!(err.contains("line 2: column `age` is empty"), "{err}");
+}
+
+#[test]
 fn hyperparameters_and_a_table() {
     let two = file("set/two.json", TWO);
     let out = prints(&["eval", "huber", "--data", &two, "--set", "delta=3"]);
@@ -350,6 +387,26 @@ fn no_rows_are_no_error() {
         "{\"loss\": \"mse\", \"dtype\": \"f64\", \"value\": \"NaN\", \"grad\": {\"yhat\": []}}\n"
     );
     assert_eq!(err.matches("warning: ").count(), 1, "{err}");
+    // An empty list does not say how long its rows would be.
+    let lists = [
+        (
+            "cross_entropy",
+            r#"{"logits": [], "target": []}"#,
+            r#""value": "NaN""#,
+        ),
+        ("iou", r#"{"pred": [], "target": []}"#, r#""value": "NaN""#),
+        (
+            "weighted_cross_entropy",
+            r#"{"logits": [], "target": [], "weight": [1, 2]}"#,
+            r#""grad": {"logits": []}"#,
+        ),
+    ];
+    for (spec, data, holds) in lists {
+        let data = file("rows/none.json", data);
+        let (code, out, err) = said(&["eval", spec, "--data", &data, "--json"], "");
+        assert_eq!(code, 0, "{err}");
+        assert!(out.contains(holds), "{out}");
+    }
 }
 
 // ---- compile, grad
@@ -721,6 +778,10 @@ fn wrong_files() {
         (
             vec!["compile", "mse", "--emit", "ir", "-o", &two],
             "cannot write `",
+        ),
+        (
+            vec!["eval", "mse", "--data", &two, "--wrt", "yhat,yhat"],
+            "the gradient with respect to `yhat` is wanted twice",
         ),
         (
             vec!["compile", "mse", "--emit", "asm", "--target", "mips"],

@@ -25,6 +25,20 @@ fn npy_in_every_order() {
     };
     assert_eq!(one("cube_fortran.npy"), cube);
     assert_eq!(one("int_big_endian.npy").data, Data::Int(vec![-3, 1 << 40]));
+    for name in ["half.npy", "half_big_endian.npy"] {
+        let half = one(name);
+        let v = half.reals().unwrap();
+        let exact = [
+            1.0,
+            -0.0,
+            0.0999755859375,
+            65504.0,
+            2f64.powi(-24),
+            f64::INFINITY,
+        ];
+        assert!(v[6].is_nan() && v[1].is_sign_negative(), "{v:?}");
+        assert_eq!(v[..6], exact);
+    }
     assert_eq!(one("bool.npy").data, Data::Bool(vec![true, false, true]));
     assert_eq!(one("scalar.npy"), Array::scalar(2.5));
     assert_eq!(one("empty.npy"), Array::real(&[0, 3], vec![]));

@@ -9,6 +9,18 @@ use crate::loss::{Evaluated, Loss, Options};
 
 pub(crate) fn run(args: &Eval, out: &mut Output) -> Outcome {
     let set = settings(&args.set)?;
+    let files = args.data.iter().chain(&args.hvp);
+    let names = files.map(|f| f.split_once('=').map_or(f.as_str(), |(_, file)| file));
+    if names
+        .chain([args.spec.as_str()])
+        .filter(|n| *n == "-")
+        .count()
+        > 1
+    {
+        return Err(usage(
+            "standard input can be read only once: `-` stands twice",
+        ));
+    }
     let spec = open(&args.spec, out)?;
     let loss = derive(&spec, &args.rows)?;
     let arrays = load::load("--data", &args.data, &loss)?;

@@ -6,31 +6,34 @@ use crate::data::{self, Format, Named};
 use crate::diagnostic::Diagnostic;
 use crate::error::Error;
 use crate::loss::Loss;
+use std::io::Read;
 
 /// All arrays of all files; of two with one name the later counts.
 pub(super) fn load(flag: &str, files: &[String], loss: &Loss) -> Result<Named, Failure> {
     let mut all: Named = vec![];
+    let needed = |name: &str| {
+        loss.program()
+            .inputs
+            .iter()
+            .any(|&t| *loss.program().get(t).name == *name)
+    };
     for argument in files {
         let (name, file) = match argument.split_once('=') {
             Some((name, file)) if !std::path::Path::new(argument).exists() => (Some(name), file),
             _ => (None, argument.as_str()),
         };
-        let Some(format) = Format::of(file) else {
-            return Err(usage(format!(
-                "`{file}` is neither .npz, .npy, .json nor .csv"
-            )));
-        };
-        let bytes = std::fs::read(file).map_err(|e| usage(format!("cannot read `{file}`: {e}")))?;
-        let mut arrays = data::read(file, format, &bytes).map_err(Error::plain)?;
+        let (format, bytes) = contents(file)?;
+        let shown = if file == "-" { "standard input" } else { file };
+        let mut arrays = data::read_needed(shown, format, &bytes, &needed).map_err(Error::plain)?;
         match (format, name) {
             (Format::Npy, Some(name)) => arrays[0].0 = name.into(),
             (Format::Npy, None) => {
-                let error = Diagnostic::data(format!("`{file}` holds an array without a name"));
+                let error = Diagnostic::data(format!("`{shown}` holds an array without a name"));
                 return Err(Error::plain(error.help(format!("write `{flag} NAME={file}`"))).into());
             }
             (_, Some(name)) => {
                 return Err(usage(format!(
-                    "`{name}={file}`: the arrays in `{file}` have their own names"
+                    "`{name}={file}`: the arrays in `{shown}` have their own names"
                 )));
             }
             (_, None) => {}
@@ -44,6 +47,23 @@ pub(super) fn load(flag: &str, files: &[String], loss: &Loss) -> Result<Named, F
         }
     }
     Ok(all)
+}
+
+/// The bytes of a file, or of standard input, and what they are by its name or, without one, by their look.
+fn contents(file: &str) -> Result<(Format, Vec<u8>), Failure> {
+    if file == "-" {
+        let mut bytes = vec![];
+        let read = std::io::stdin().read_to_end(&mut bytes);
+        read.map_err(|e| usage(format!("cannot read standard input: {e}")))?;
+        return Ok((Format::of_bytes(&bytes), bytes));
+    }
+    let Some(format) = Format::of(file) else {
+        return Err(usage(format!(
+            "`{file}` is neither .npz, .npy, .json nor .csv"
+        )));
+    };
+    let bytes = std::fs::read(file).map_err(|e| usage(format!("cannot read `{file}`: {e}")))?;
+    Ok((format, bytes))
 }
 
 /// A column has one axis; whatever needs another number of them must come from another kind of file.

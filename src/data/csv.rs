@@ -1,11 +1,11 @@
 //! `.csv`: a line of names, then a line of numbers for each row; a column is an array with one axis.
 
-use super::{Named, broken, text};
+use super::{Named, Needed, broken, text, those_needed};
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 
-/// Every cell must be a number, or true or false.
-pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
+/// Every cell of a needed column must be a number, or true or false.
+pub(super) fn read(file: &str, bytes: &[u8], needed: Needed) -> Result<Named, Diagnostic> {
     let text = text(file, bytes)?;
     let mut reader = ::csv::ReaderBuilder::new()
         .trim(::csv::Trim::All)
@@ -28,20 +28,22 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
     {
         return Err(broken(file, format!("two columns have the name `{name}`")));
     }
-    let mut columns: Vec<Vec<f64>> = vec![vec![]; names.len()];
+    let mut columns: Vec<Result<Vec<f64>, Diagnostic>> = vec![Ok(vec![]); names.len()];
     for record in reader.records() {
         let record = record.map_err(|e| broken(file, e))?;
         let line = record.position().map_or(0, |p| p.line());
         for ((column, cell), name) in columns.iter_mut().zip(record.iter()).zip(&names) {
+            let Ok(values) = column else { continue };
             match cell_value(cell) {
-                Some(x) => column.push(x),
+                Some(x) => values.push(x),
                 None => {
                     let what = if cell.is_empty() {
                         "is empty".into()
                     } else {
                         format!("is `{cell}`, not a number")
                     };
-                    return Err(broken(file, format!("line {line}: column `{name}` {what}")));
+                    let what = format!("line {line}: column `{name}` {what}");
+                    *column = Err(broken(file, what));
                 }
             }
         }
@@ -50,11 +52,8 @@ pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
         shape: vec![v.len()],
         data: Data::Real(v),
     };
-    Ok(names
-        .into_iter()
-        .zip(columns)
-        .map(|(name, column)| (name, array(column)))
-        .collect())
+    let arrays = columns.into_iter().map(|c| c.map(array));
+    those_needed(names.into_iter().zip(arrays), needed)
 }
 
 fn cell_value(cell: &str) -> Option<f64> {

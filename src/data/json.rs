@@ -1,23 +1,23 @@
 //! `.json`: an object of nested lists of numbers; non-finite numbers are the strings "NaN", "Infinity", "-Infinity".
 
-use super::{Named, broken, text};
+use super::{Named, Needed, broken, text, those_needed};
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
-pub(super) fn read(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
+pub(super) fn read(file: &str, bytes: &[u8], needed: Needed) -> Result<Named, Diagnostic> {
     let text = text(file, bytes)?;
     if !text.trim_start().starts_with('{') {
         return Err(broken(file, "it is not an object of arrays")
             .help("write {\"yhat\": [...], \"y\": [...]}"));
     }
     let members: Members = serde_json::from_str(text).map_err(|e| broken(file, e))?;
-    members
-        .0
-        .into_iter()
-        .map(|(name, v)| Ok((name.clone(), array(file, &name, &v)?)))
-        .collect()
+    let read = |(name, v): (String, Value)| {
+        let array = array(file, &name, &v);
+        (name, array)
+    };
+    those_needed(members.0.into_iter().map(read), needed)
 }
 
 /// An object's members in their order, each name once.

@@ -1,13 +1,13 @@
 //! `.npy` and `.npz`: NumPy's files, of any byte order, C or Fortran order, compressed or not.
 
-use super::{Named, broken};
+use super::{Named, Needed, broken, those_needed};
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use npyz::npz::{NpzArchive, NpzWriter};
-use npyz::{DType, Deserialize, NpyFile, Order, TypeChar, WriterBuilder};
+use npyz::{DType, Deserialize, Endianness, NpyFile, Order, TypeChar, WriterBuilder};
 use std::io::{Cursor, Read, Seek, Write};
 
-pub(super) fn read_npz(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
+pub(super) fn read_npz(file: &str, bytes: &[u8], needed: Needed) -> Result<Named, Diagnostic> {
     let mut archive = NpzArchive::new(Cursor::new(bytes)).map_err(|e| broken(file, e))?;
     let zip = archive.zip_archive();
     let mut out = vec![];
@@ -18,12 +18,13 @@ pub(super) fn read_npz(file: &str, bytes: &[u8]) -> Result<Named, Diagnostic> {
         let Some(name) = entry.name().strip_suffix(".npy").map(str::to_string) else {
             continue;
         };
-        entry
-            .read_to_end(&mut inner)
-            .map_err(|e| broken(file, format!("its array `{name}`: {e}")))?;
-        out.push((name.clone(), read_npy(&format!("{file}: {name}"), &inner)?));
+        let array = match entry.read_to_end(&mut inner) {
+            Ok(_) => read_npy(&format!("{file}: {name}"), &inner),
+            Err(e) => Err(broken(file, format!("its array `{name}`: {e}"))),
+        };
+        out.push((name, array));
     }
-    Ok(out)
+    those_needed(out, needed)
 }
 
 pub(super) fn read_npy(file: &str, bytes: &[u8]) -> Result<Array, Diagnostic> {
@@ -39,6 +40,10 @@ pub(super) fn read_npy(file: &str, bytes: &[u8]) -> Result<Array, Diagnostic> {
             "it holds records; an array of numbers is needed",
         ));
     };
+    let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64));
+    if count != Some(claimed) {
+        return Err(broken(file, "its header is broken"));
+    }
     let (kind, size) = (ty.type_char(), ty.size_field());
     let needed = claimed.checked_mul(size);
     let header = bytes.len() - npy_data_len(bytes);
@@ -74,6 +79,11 @@ pub(super) fn read_npy(file: &str, bytes: &[u8]) -> Result<Array, Diagnostic> {
                 }
             }
         }
+        (TypeChar::Float, 2) => {
+            let at = bytes.len() - npy_data_len(bytes);
+            let big = ty.endianness() == Endianness::Big;
+            Data::Real(halves(&bytes[at..at + 2 * claimed as usize], big))
+        }
         (TypeChar::Float, 4) => Data::Real(
             values::<f32>(file, npy)?
                 .into_iter()
@@ -85,7 +95,9 @@ pub(super) fn read_npy(file: &str, bytes: &[u8]) -> Result<Array, Diagnostic> {
             let name = dtype.descr().replace('\'', "");
             return Err(broken(
                 file,
-                format!("its dtype {name} is not one of bool, int, uint, float32, float64"),
+                format!(
+                    "its dtype {name} is not one of bool, int, uint, float16, float32, float64"
+                ),
             ));
         }
     };
@@ -101,6 +113,27 @@ pub(super) fn read_npy(file: &str, bytes: &[u8]) -> Result<Array, Diagnostic> {
 
 fn values<T: Deserialize>(file: &str, npy: NpyFile<&[u8]>) -> Result<Vec<T>, Diagnostic> {
     npy.into_vec().map_err(|e| broken(file, e))
+}
+
+/// Half-precision numbers: a sign, 5 bits of exponent, 10 of fraction.
+fn halves(bytes: &[u8], big: bool) -> Vec<f64> {
+    let one = |pair: &[u8]| {
+        let pair = [pair[0], pair[1]];
+        let bits = if big {
+            u16::from_be_bytes(pair)
+        } else {
+            u16::from_le_bytes(pair)
+        };
+        let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+        let size = match exponent {
+            0 => fraction * 2f64.powi(-24),
+            31 if fraction == 0.0 => f64::INFINITY,
+            31 => f64::NAN,
+            e => (1024.0 + fraction) * 2f64.powi(e - 25),
+        };
+        if bits >> 15 == 0 { size } else { -size }
+    };
+    bytes.chunks_exact(2).map(one).collect()
 }
 
 fn ints<T: Into<i64>>(all: Vec<T>) -> Data {

@@ -52,16 +52,55 @@ pub fn bind(
 /// shape; and what does not fit.
 pub fn fitted(program: &Program, data: &[(&str, &Array)]) -> (Vec<Array>, Vec<Diagnostic>) {
     let (mut inputs, mut errors) = (vec![], vec![]);
+    let given = |t: TensorId| {
+        let found = data.iter().find(|(n, _)| **n == *program.get(t).name);
+        found.map(|(_, array)| *array)
+    };
     for &t in &program.inputs {
-        match data.iter().find(|(name, _)| **name == *program.get(t).name) {
-            Some((_, array)) => match fit(program, t, array) {
-                Ok(array) => inputs.push(array),
-                Err(e) => errors.push(e),
-            },
-            None => errors.push(missing(program, t, data)),
+        let Some(array) = given(t) else {
+            errors.push(missing(program, t, data));
+            continue;
+        };
+        let fitting = match no_rows(program, t, array, &given) {
+            Some(empty) => fit(program, t, &empty),
+            None => fit(program, t, array),
+        };
+        match fitting {
+            Ok(array) => inputs.push(array),
+            Err(e) => errors.push(e),
         }
     }
     (inputs, errors)
+}
+
+/// An empty list where several axes are wanted has no rows; it cannot say how long they are, so the other inputs do, or
+/// they are empty, too.
+fn no_rows<'a>(
+    program: &Program,
+    input: TensorId,
+    array: &Array,
+    given: &impl Fn(TensorId) -> Option<&'a Array>,
+) -> Option<Array> {
+    let dims = |t: TensorId| match &program.get(t).kind {
+        TensorKind::Input(i) => i.shape.as_deref(),
+        TensorKind::Definition(_) => None,
+    };
+    let own = dims(input).filter(|d| d.len() > 1 && array.shape == [0])?;
+    let elsewhere = |axis: &Dim| {
+        program.inputs.iter().find_map(|&t| {
+            let k = dims(t)?.iter().position(|d| d == axis)?;
+            let shape = &given(t)?.shape;
+            (shape.len() == dims(t)?.len()).then(|| shape[k])
+        })
+    };
+    let rest = own[1..].iter().map(|d| match d {
+        Dim::Constant(n) => *n as usize,
+        Dim::Named(_) => elsewhere(d).unwrap_or(0),
+    });
+    Some(Array {
+        shape: std::iter::once(0).chain(rest).collect(),
+        data: array.data.clone(),
+    })
 }
 
 fn missing(program: &Program, input: TensorId, data: &[(&str, &Array)]) -> Diagnostic {
@@ -216,12 +255,13 @@ fn params(program: &Program, set: &[(&str, f64)], errors: &mut Vec<Diagnostic>) 
         out.push(match p.ty {
             Type::Real => Scalar::Real(value),
             Type::Int => {
-                if value.trunc() != value || value.abs() >= 9.2e18 {
-                    errors.push(Diagnostic::data(format!(
-                        "`{}` is {value}, not a whole number",
-                        p.name
-                    )));
-                }
+                let wrong = if value.trunc() != value {
+                    Some(format!("is {value}, not a whole number"))
+                } else {
+                    (value.abs() >= 9.2e18).then(|| "is beyond 64 bits".into())
+                };
+                let error = |w| Diagnostic::data(format!("`{}` {w}", p.name));
+                errors.extend(wrong.map(error));
                 Scalar::Int(value as i64)
             }
             Type::Bool => Scalar::Bool(value != 0.0),
