@@ -24,7 +24,7 @@ pub fn with_stack<T>(f: impl FnOnce() -> T) -> T {
     stacker::grow(STACK, f)
 }
 
-/// What [`derive`] makes.
+/// What [`derive()`] makes.
 pub struct Derived {
     pub program: Program,
     /// How the rows become the value, in words; `None` for a value without a row term.
@@ -41,7 +41,7 @@ pub fn derive(program: Program) -> Result<Derived, Diagnostic> {
     derive_with(program, Rows::default())
 }
 
-/// As [`derive`], with another reduction of the rows.
+/// As [`derive()`], with another reduction of the rows.
 ///
 /// # Errors
 /// What `rows` asks for and the value does not have.

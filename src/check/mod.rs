@@ -5,7 +5,7 @@
 //! inputs are full of zeros and ties, where a gradient is easily NaN; at kinks, where there is no derivative, nothing is
 //! compared. What to draw is read off the program: an int that is an index stays in the range of what it indexes, and
 //! where the value is not finite for normally distributed reals, other distributions are tried (probabilities, positive
-//! numbers, labels). [`probe`] then looks at the borders of where the value is finite.
+//! numbers, labels). `probe` then looks at the borders of where the value is finite.
 
 mod differences;
 mod probe;

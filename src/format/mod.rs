@@ -51,7 +51,7 @@ pub fn format(sources: &Sources, file: FileId) -> Result<String, Vec<Diagnostic>
 
 /// The canonical form of a text.
 ///
-/// Errors: those of [`format`].
+/// Errors: those of [`format()`].
 pub fn format_text(text: &str) -> Result<String, Vec<Diagnostic>> {
     let mut sources = Sources::default();
     let file = sources.add("text", text);

@@ -125,7 +125,7 @@ pub fn passes(op: Op) -> bool {
     }
 }
 
-/// d answer / d operands[i] for `answer = op(operands)`. `answer` is an expression of its value, reused where the
+/// `d answer / d operands[i]` for `answer = op(operands)`. `answer` is an expression of its value, reused where the
 /// derivative needs it.
 pub fn partials(
     p: &mut Program,

@@ -401,7 +401,12 @@ fn compute(
         ExtentKind::Input => given.map_or(0, |(n, ..)| n),
         ExtentKind::Constant(c) => c as usize,
         ExtentKind::Declared(expr) => {
-            let n = int(program, expr, known, params, out, done)?;
+            let n = int(program, expr, known, params, out, done)?.ok_or_else(|| {
+                Diagnostic::data(format!(
+                    "the extent of axis {} overflows, or an int is divided by 0 in it",
+                    e.name
+                ))
+            })?;
             match usize::try_from(n) {
                 Ok(n) => n,
                 Err(_) => {
@@ -427,7 +432,8 @@ fn compute(
     Ok(())
 }
 
-/// The value of a declared extent's expression, which is made of sizes, hyperparameters and constants.
+/// The value of a declared extent's expression, which is made of sizes, hyperparameters and constants; `None` for an
+/// overflow or a division by 0.
 fn int(
     program: &Program,
     id: ExprId,
@@ -435,37 +441,35 @@ fn int(
     params: &[Scalar],
     out: &mut [usize],
     done: &mut [bool],
-) -> Result<i64, Diagnostic> {
+) -> Result<Option<i64>, Diagnostic> {
     Ok(match program.node(id) {
-        Node::Int(n) => *n,
-        Node::Param(p) => params[p.index()].int(),
+        Node::Int(n) => Some(*n),
+        Node::Bool(b) => Some(i64::from(*b)),
+        Node::Param(p) => Some(params[p.index()].int()),
         Node::Size(e) => {
             compute(program, *e, known, params, out, done)?;
-            out[e.index()] as i64
+            i64::try_from(out[e.index()]).ok()
         }
         Node::Op(op, operands) => {
             let mut values = vec![];
             for &o in operands {
-                values.push(Scalar::Int(int(program, o, known, params, out, done)?));
+                let Some(v) = int(program, o, known, params, out, done)? else {
+                    return Ok(None);
+                };
+                values.push(v);
             }
-            let value = scalar::apply(*op, &values);
-            value
-                .ok_or_else(|| Diagnostic::data("an int is divided by 0 in the extent of an axis"))?
-                .int()
+            scalar::checked(*op, &values)
         }
         Node::If {
             condition,
             then,
             otherwise,
-        } => {
-            let taken = if int(program, *condition, known, params, out, done)? != 0 {
-                then
-            } else {
-                otherwise
-            };
-            int(program, *taken, known, params, out, done)?
-        }
-        Node::Real(_) | Node::Bool(_) | Node::Axis(_) | Node::Read { .. } | Node::Reduce { .. } => {
+        } => match int(program, *condition, known, params, out, done)? {
+            Some(0) => int(program, *otherwise, known, params, out, done)?,
+            Some(_) => int(program, *then, known, params, out, done)?,
+            None => None,
+        },
+        Node::Real(_) | Node::Axis(_) | Node::Read { .. } | Node::Reduce { .. } => {
             return Err(Diagnostic::error(
                 "the extent of an axis is made of sizes, hyperparameters and constants",
             ));

@@ -134,6 +134,55 @@ fn ints(op: Op, v: &[Scalar]) -> Option<Scalar> {
     })
 }
 
+/// `op(values)` of ints without wrapping, as the extents of axes are computed; `None` for an overflow or a division by 0.
+/// A bool is 0 or 1.
+pub fn checked(op: Op, v: &[i64]) -> Option<i64> {
+    let x = *v.first()?;
+    let y = v.get(1).copied().unwrap_or(0);
+    let flag = |b: bool| Some(i64::from(b));
+    match op {
+        Op::Add => x.checked_add(y),
+        Op::Sub => x.checked_sub(y),
+        Op::Mul => x.checked_mul(y),
+        Op::Neg => x.checked_neg(),
+        Op::Abs => x.checked_abs(),
+        Op::Sign => Some(x.signum()),
+        Op::Max => v.iter().copied().max(),
+        Op::Min => v.iter().copied().min(),
+        Op::Clamp if x < y => Some(y),
+        Op::Clamp => Some(x.min(*v.get(2)?)),
+        Op::Relu => Some(x.max(0)),
+        Op::IntDiv => {
+            let q = x.checked_div(y)?;
+            Some(if x % y != 0 && (x < 0) != (y < 0) {
+                q - 1
+            } else {
+                q
+            })
+        }
+        Op::Mod => {
+            let r = x.checked_rem(y)?;
+            Some(if r != 0 && (r < 0) != (y < 0) {
+                r + y
+            } else {
+                r
+            })
+        }
+        Op::ToInt | Op::StopGradient => Some(x),
+        Op::Eq => flag(x == y),
+        Op::Ne => flag(x != y),
+        Op::Lt => flag(x < y),
+        Op::Le => flag(x <= y),
+        Op::Gt => flag(x > y),
+        Op::Ge => flag(x >= y),
+        Op::And => flag(x != 0 && y != 0),
+        Op::Or => flag(x != 0 || y != 0),
+        Op::Not => flag(x == 0),
+        // The others are of reals.
+        _ => None,
+    }
+}
+
 fn binary(op: Op, a: f64, b: f64) -> f64 {
     match op {
         Op::Add => a + b,

@@ -93,32 +93,32 @@ pub enum Op {
     Not,
 }
 
-/// What a reduction does with its elements. Nothing to reduce gives the value in brackets.
+/// What a reduction does with its elements. Nothing to reduce gives the value in parentheses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ReduceOp {
-    /// [0], real or int.
+    /// (0), real or int.
     Sum,
-    /// [NaN], real.
+    /// (NaN), real.
     Mean,
-    /// [1], real or int.
+    /// (1), real or int.
     Prod,
-    /// [-inf], real or int (an int maximum of nothing is the least int).
+    /// (-inf), real or int (an int maximum of nothing is the least int).
     Max,
-    /// [inf], real or int.
+    /// (inf), real or int.
     Min,
-    /// [-inf], real.
+    /// (-inf), real.
     LogSumExp,
-    /// [0], real: the root of the sum of squares, scaled so that it does not overflow.
+    /// (0), real: the root of the sum of squares, scaled so that it does not overflow.
     Norm,
-    /// [false], bool.
+    /// (false), bool.
     Any,
-    /// [true], bool.
+    /// (true), bool.
     All,
-    /// [0], of bool, gives an int.
+    /// (0), of bool, gives an int.
     Count,
-    /// [error], one axis, gives the index of the first of the largest.
+    /// (error), one axis, gives the index of the first of the largest.
     ArgMax,
-    /// [error], one axis.
+    /// (error), one axis.
     ArgMin,
 }
 

@@ -5,7 +5,8 @@ use super::{Data, DataMut, Gradient, Input, Workspace};
 use crate::codegen::Dtype;
 use crate::codegen::layout::{MASK_CELLS, MASKS};
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Op, Type};
+use crate::interp::scalar;
+use crate::ir::Type;
 use crate::loops::{
     Buffer, BufferId, Elem, ExtentExpr, ExtentFrom, ExtentIndex, Home, LoopParam, Loops,
 };
@@ -313,7 +314,7 @@ impl Code {
                 for o in operands {
                     v.push(self.extent_value(o, work)?);
                 }
-                int_op(*op, &v)?
+                scalar::checked(*op, &v)?
             }
         })
     }
@@ -563,53 +564,5 @@ fn param_bits(p: &LoopParam, value: f64) -> Result<u64> {
             p.name
         ))),
         Type::Bool => Ok(u64::from(value != 0.0)),
-    }
-}
-
-/// `None` for an overflow or a division by 0.
-fn int_op(op: Op, v: &[i64]) -> Option<i64> {
-    let x = *v.first()?;
-    let y = v.get(1).copied().unwrap_or(0);
-    let flag = |b: bool| Some(i64::from(b));
-    match op {
-        Op::Add => x.checked_add(y),
-        Op::Sub => x.checked_sub(y),
-        Op::Mul => x.checked_mul(y),
-        Op::Neg => x.checked_neg(),
-        Op::Abs => x.checked_abs(),
-        Op::Sign => Some(x.signum()),
-        Op::Max => v.iter().copied().max(),
-        Op::Min => v.iter().copied().min(),
-        Op::Clamp if x < y => Some(y),
-        Op::Clamp => Some(x.min(*v.get(2)?)),
-        Op::Relu => Some(x.max(0)),
-        Op::IntDiv => {
-            let q = x.checked_div(y)?;
-            Some(if x % y != 0 && (x < 0) != (y < 0) {
-                q - 1
-            } else {
-                q
-            })
-        }
-        Op::Mod => {
-            let r = x.checked_rem(y)?;
-            Some(if r != 0 && (r < 0) != (y < 0) {
-                r + y
-            } else {
-                r
-            })
-        }
-        Op::ToInt | Op::StopGradient => Some(x),
-        Op::Eq => flag(x == y),
-        Op::Ne => flag(x != y),
-        Op::Lt => flag(x < y),
-        Op::Le => flag(x <= y),
-        Op::Gt => flag(x > y),
-        Op::Ge => flag(x >= y),
-        Op::And => flag(x != 0 && y != 0),
-        Op::Or => flag(x != 0 || y != 0),
-        Op::Not => flag(x == 0),
-        // The others are of reals.
-        _ => None,
     }
 }

@@ -3,10 +3,10 @@
 //! It happens in two steps. First every expression is built in a *scoped program*, in which an axis is what a name
 //! stands for in one declaration: a bare read of `x` has the index `N` wherever it stands, and `sum[N](..)` binds that
 //! same `N`, so inner binders shadow outer ones as in the text. In this form equal arguments of functions are equal
-//! ids, and copying a template is one look-up when it was copied with these arguments before. Then [`finish`] copies
+//! ids, and copying a template is one look-up when it was copied with these arguments before. Then `finish` copies
 //! what the loss needs into the program proper, with fresh axes for every binder and every extent known.
 //!
-//! An expression with a mistake is [`Reported`] and takes with it only what needs it, so that one run shows the
+//! An expression with a mistake is `Reported` and takes with it only what needs it, so that one run shows the
 //! mistakes of all declarations.
 
 mod along;

@@ -4,7 +4,7 @@
 //! nothing else is said. So `x * 0`, `x - x`, `x / x` stay (they are NaN for infinite x), sums and products of reals keep
 //! their order, and `a / b / c` is not merged to `a / (b * c)`, which overflows. What is allowed beyond bits: signs move
 //! outwards, literals are folded where the result is finite and exact or both are literals.
-//! Ints are brought to the linear normal form of [`index`](super::index).
+//! Ints are brought to the linear normal form of [`super::index`].
 
 use super::index;
 use crate::ir::{
