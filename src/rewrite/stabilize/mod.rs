@@ -17,6 +17,7 @@ mod exps;
 mod facts;
 mod logs;
 mod norms;
+pub mod range;
 mod scaled;
 pub mod sign;
 mod variance;
@@ -26,9 +27,10 @@ use crate::ast::Span;
 use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, TensorKind};
 use crate::rewrite::{Memo, map_operands};
 use facts::Facts;
+use range::Range;
 use rustc_hash::FxHashMap;
 use scaled::Scaled;
-use sign::{Fact, Range, Ranges};
+use sign::{Fact, Ranges};
 use std::sync::OnceLock;
 
 /// Which side of differentiation the rewriting is on.
