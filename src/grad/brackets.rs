@@ -313,7 +313,8 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
     Some(kept)
 }
 
-/// Whether an int expression can be evaluated anywhere: made of axes, sizes, numbers and reads at bare axes.
+/// Whether an int expression can be evaluated anywhere: made of axes, sizes, numbers and reads at the tensor's own axes. An
+/// axis that took another's place may be longer than the position it stands in.
 fn plain(program: &Program, e: ExprId) -> bool {
     program
         .reachable(&[e])
@@ -321,11 +322,20 @@ fn plain(program: &Program, e: ExprId) -> bool {
         .all(|&e| match program.node(e) {
             Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) => true,
             Node::Op(op, _) => !matches!(op, crate::ir::Op::IntDiv | crate::ir::Op::Mod),
-            Node::Read { index, default, .. } => {
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => {
+                let head = &program.get(*tensor).head;
                 default.is_none()
                     && index
                         .iter()
-                        .all(|&i| matches!(program.node(i), Node::Axis(_)))
+                        .zip(head)
+                        .all(|(&i, &own)| match program.node(i) {
+                            Node::Axis(a) => program.extent_of(*a) == program.extent_of(own),
+                            _ => false,
+                        })
             }
             Node::Real(_) | Node::Bool(_) | Node::If { .. } | Node::Reduce { .. } => false,
         })

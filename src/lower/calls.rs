@@ -49,7 +49,12 @@ impl<'m> Lowerer<'m> {
             return self.qualified(s, module, name).map(Callee::Function);
         }
         if let Some(f) = self.own_function(s.module, &name.text) {
-            return Ok(Callee::Function(f));
+            // A loss cannot call itself, so in it a built-in function keeps its name.
+            let own = matches!(f, FunctionRef::Loss(_)) && *s.name == *name.text;
+            return Ok(match builtins::find(&name.text) {
+                Some(b) if own => Callee::Builtin(b),
+                _ => Callee::Function(f),
+            });
         }
         let imports = &self.modules.get(s.module).imports;
         if let Some(&(_, m)) = imports.iter().find(|(n, _)| n.text == name.text) {

@@ -188,12 +188,16 @@ impl Lowerer<'_> {
             (Fit::Head, _) => {
                 out.help("the head of a gradient names axes of the extents of its input")
             }
-            (_, true) => out.help(format!(
-                "an axis that stands at positions of two extents is declared: `axis {name} = ...` after `where`"
-            )),
-            (_, false) => out
-                .help("use the axis of that position, or rename one of the two")
-                .help(format!("`{name} + 0` is an index like any other, checked when it is evaluated")),
+            (_, inferred) => {
+                let out = if inferred {
+                    out.help(format!("use another name for one of the two: {name} has one extent wherever it stands"))
+                } else {
+                    out.help("use the axis of that position, or rename one of the two")
+                };
+                out.help(format!(
+                    "`{name} + 0` is an index like any other, checked when it is evaluated"
+                ))
+            }
         };
         self.error(out)
     }

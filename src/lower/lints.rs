@@ -268,7 +268,13 @@ fn unused_axes<'m>(l: &mut Lowerer<'m>, loss: &'m ast::Loss) {
             .iter()
             .filter_map(|d| d.head.as_ref());
         let in_heads = in_heads.chain(loss.gradients.iter().filter_map(|g| g.head.as_ref()));
+        let signature = loss.signature.iter();
+        let inputs = signature.flat_map(|s| s.inputs.iter().chain(&s.given));
+        let in_shapes = inputs.filter_map(|i| i.shape.as_ref());
         let used = in_heads.flatten().any(|n| *n.text == *name)
+            || in_shapes
+                .flat_map(|s| &s.dims)
+                .any(|d| matches!(&d.kind, ast::DimKind::Axis(n) if **n == *name))
             || bodies.into_iter().any(|b| walk::has_axis(b, name));
         if !used {
             l.warn(

@@ -311,10 +311,10 @@ impl<'m> Lowerer<'m> {
         for (k, dim) in dims.iter().enumerate() {
             match &dim.kind {
                 DimKind::Axis(name) => {
-                    let known = s.axes.contains_key(name) || s.declared.contains_key(name);
                     let axis = self.axis(s, name, dim.span);
                     let extent = self.p.extent_of(axis);
-                    if !known {
+                    // The extent of a declared axis may have asked for the size of one that stands further on.
+                    if self.extents.known(extent).is_none() {
                         self.extents
                             .set(extent, Self::from_signature(&p.name.text, k));
                         self.axes[axis.index()].inferred = false;

@@ -46,9 +46,12 @@ impl Printer<'_> {
                 Some(Dim::Constant(_)) => continue,
             };
             self.extent_of_name.insert(name.clone(), extent);
-            self.name_of_extent
-                .entry(extent)
-                .or_insert_with(|| name.clone());
+            let first = self.name_of_extent.entry(extent).or_insert(name.clone());
+            // What the signature does not say of an extent must be declared: its number, its rule, or that it has two names.
+            let said = self.program.extents[extent.index()].kind == ExtentKind::Input;
+            if (*first != name || !said) && self.declared.insert(name.clone()) {
+                self.used.push(name.clone());
+            }
             self.sized.insert(name);
         }
     }
