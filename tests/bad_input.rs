@@ -95,6 +95,41 @@ fn indices_of_cheap_definitions() {
     );
 }
 
+/// An axis that is written out has a range as well.
+#[test]
+fn indices_of_unrolled_definitions() {
+    for (body, index) in [
+        ("sum[N](x) * B", "A + 3"),
+        ("sum[N](x) * B", "A - 1"),
+        ("B + 0.5", "3 * A + 1"),
+        ("sum[N](x * w[N, B])", "A + 3"),
+    ] {
+        let spec = format!(
+            "loss l(x: [N], w: [N, 4]) = sum[A](d[{index}]) where axis A = 2  axis B = 4  d[B] = {body}"
+        );
+        let data = r#"{"x": [0.5, 1.5], "w": [[1, 2, 3, 4], [1, 2, 3, 4]]}"#;
+        let said = refused(&spec, data, &[]);
+        let k = if index == "A - 1" { -1 } else { 4 };
+        let title = format!("error: index {k} is out of range at position 1 of `d`, where axis ");
+        assert!(said.starts_with(&title), "{spec}: {said}");
+        assert!(said.contains(&format!(" | {spec}")), "{said}");
+    }
+    // Over rows, under a condition, and of an int.
+    let spec = "loss l(x: [N]) = mean(sum[A](if x > 1 then e[N, A + 5] else x^2)) where axis A = 1  axis B = 4  e[N, B] = exp(x) * B";
+    let said = refused(spec, r#"{"x": [0.5, 1.5]}"#, &[]);
+    let title = "error: index 5 is out of range at position 2 of `e`, where axis B has 4 elements\n";
+    assert!(said.starts_with(title), "{said}");
+    assert!(said.contains("= note: at N = 1"), "{said}");
+    let value = evaluated(spec, r#"{"x": [0.5, 1.0]}"#).value;
+    assert_eq!(value.number(), Some(0.625));
+    let spec = "loss l(x: [N]) = sum(sum[A](if x > 1 then x * k[A + 4] else x)) where axis A = 1  axis B = 4  k[B] = B + 1";
+    let said = refused(spec, r#"{"x": [0.5, 1.5]}"#, &[]);
+    let title = "error: index 4 is out of range at position 1 of `k`, where axis B has 4 elements\n";
+    assert!(said.starts_with(title), "{said}");
+    let value = evaluated(spec, r#"{"x": [0.5, 1.0]}"#).value;
+    assert_eq!(value.number(), Some(1.5));
+}
+
 #[test]
 fn all_rows_ignored() {
     let out = evaluated(

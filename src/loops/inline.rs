@@ -60,7 +60,8 @@ fn guards_range(
 }
 
 /// The head positions at which parts are read by an index that may be out of range, which is an error of the call. An index
-/// without data, such as `T + 1`, that is read under conditions only is taken to be in range where they hold.
+/// without data, such as `T + 1`, that is read under conditions only is taken to be in range where they hold, but for a
+/// number that never is.
 fn checked_positions(parts: &Parts) -> FxHashMap<PartId, Vec<usize>> {
     let pool = &parts.pool;
     let mut checked: FxHashMap<PartId, Vec<usize>> = FxHashMap::default();
@@ -77,7 +78,9 @@ fn checked_positions(parts: &Parts) -> FxHashMap<PartId, Vec<usize>> {
             };
             for (k, (&i, &extent)) in r.index.iter().zip(pool.shape(r.from)).enumerate() {
                 let data = !pool.reads([i]).is_empty();
-                if !pool.fits(i, extent) && (data || always.contains(&r)) {
+                let never = pool.extents[extent.0 as usize].is_some()
+                    && matches!(pool.node(i), Node::Int(_));
+                if !pool.fits(i, extent) && (data || never || always.contains(&r)) {
                     checked.entry(p).or_default().push(k);
                 }
             }

@@ -37,12 +37,19 @@ pub(super) fn unroll(parts: &mut Parts) -> Result<(), Diagnostic> {
     }
     let mut u = Unroller {
         made: FxHashMap::default(),
+        outside: FxHashMap::default(),
         heads,
     };
     for &id in &order {
         u.part(parts, id);
     }
     u.softmax(parts);
+    let readers = parts.readers();
+    for id in u.outside.into_values() {
+        if readers[id.index()].is_empty() {
+            parts.parts[id.index()] = None;
+        }
+    }
     Ok(())
 }
 
@@ -139,6 +146,9 @@ fn becomes_constant(pool: &Pool, index: Id, axes: &[AxisId]) -> bool {
 struct Unroller {
     /// The copies of a part by the values of its unrolled head axes.
     made: FxHashMap<(PartId, Vec<i64>), PartId>,
+    /// For each part with copies what is read at a constant that none of them is: a part of the same head, without
+    /// content, whose reads are out of range and fail as any other where they are evaluated.
+    outside: FxHashMap<PartId, PartId>,
     heads: FxHashSet<(PartId, usize)>,
 }
 
@@ -154,6 +164,10 @@ impl Unroller {
         let positions = self.unrolled(id, part.head.len());
         let over = constant_over(parts, &part);
         let axes: Vec<AxisId> = positions.iter().map(|&k| part.head[k]).collect();
+        if !positions.is_empty() {
+            let outside = nothing(parts, &part);
+            self.outside.insert(id, outside);
+        }
         for values in combinations(&parts.pool, &axes) {
             let fixed: Vec<(AxisId, Id)> = axes
                 .iter()
@@ -284,6 +298,11 @@ impl Unroller {
                     _ => -1,
                 });
                 let values: Vec<i64> = values.collect();
+                let outside = (self.outside.get(&p)).map(|&o| Node::Read {
+                    from: Source::Part(o),
+                    index: index.clone(),
+                    default: None,
+                });
                 let rest = (0..index.len())
                     .filter(|k| !positions.contains(k))
                     .map(|k| index[k])
@@ -294,12 +313,11 @@ impl Unroller {
                         index: rest,
                         default,
                     }),
-                    // Out of range: the default, or something in a branch that is not taken.
-                    None => default.unwrap_or_else(|| match pool.part_shapes[p.index()].0 {
-                        Type::Real => pool.real(f64::NAN),
-                        Type::Int => pool.int(0),
-                        Type::Bool => pool.mk(Node::Bool(false)),
-                    }),
+                    None => match (default, outside) {
+                        (Some(default), _) => default,
+                        (None, Some(read)) => pool.mk(read),
+                        (None, None) => unreachable!("producers are unrolled before their readers"),
+                    },
                 }
             }
             node => pool.make(node),
@@ -339,6 +357,26 @@ impl Unroller {
             }
         }
     }
+}
+
+/// A map over the head of a part that is nothing anywhere.
+fn nothing(parts: &mut Parts, part: &Part) -> PartId {
+    let at = part.head.iter().map(|&a| parts.pool.axis(a)).collect();
+    let body = match part.ty {
+        Type::Real => parts.pool.real(0.0),
+        Type::Int => parts.pool.int(0),
+        Type::Bool => parts.pool.mk(Node::Bool(false)),
+    };
+    parts.add(Part {
+        kind: Kind::Map,
+        over: vec![],
+        at,
+        guard: None,
+        body,
+        output: None,
+        into: None,
+        ..part.clone()
+    })
 }
 
 fn combinations(pool: &Pool, axes: &[AxisId]) -> Vec<Vec<i64>> {
