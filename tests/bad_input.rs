@@ -117,14 +117,16 @@ fn indices_of_unrolled_definitions() {
     // Over rows, under a condition, and of an int.
     let spec = "loss l(x: [N]) = mean(sum[A](if x > 1 then e[N, A + 5] else x^2)) where axis A = 1  axis B = 4  e[N, B] = exp(x) * B";
     let said = refused(spec, r#"{"x": [0.5, 1.5]}"#, &[]);
-    let title = "error: index 5 is out of range at position 2 of `e`, where axis B has 4 elements\n";
+    let title =
+        "error: index 5 is out of range at position 2 of `e`, where axis B has 4 elements\n";
     assert!(said.starts_with(title), "{said}");
     assert!(said.contains("= note: at N = 1"), "{said}");
     let value = evaluated(spec, r#"{"x": [0.5, 1.0]}"#).value;
     assert_eq!(value.number(), Some(0.625));
     let spec = "loss l(x: [N]) = sum(sum[A](if x > 1 then x * k[A + 4] else x)) where axis A = 1  axis B = 4  k[B] = B + 1";
     let said = refused(spec, r#"{"x": [0.5, 1.5]}"#, &[]);
-    let title = "error: index 4 is out of range at position 1 of `k`, where axis B has 4 elements\n";
+    let title =
+        "error: index 4 is out of range at position 1 of `k`, where axis B has 4 elements\n";
     assert!(said.starts_with(title), "{said}");
     let value = evaluated(spec, r#"{"x": [0.5, 1.0]}"#).value;
     assert_eq!(value.number(), Some(1.5));

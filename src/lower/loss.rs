@@ -271,7 +271,8 @@ impl<'m> Lowerer<'m> {
                 stated: None,
             });
         }
-        let ordered = p.dims.is_some();
+        // `[*]` has an order of its elements, an untyped input is a number at each of them.
+        let ordered = p.typed;
         let view = View {
             tensor,
             axes,
@@ -531,8 +532,17 @@ impl<'m> Lowerer<'m> {
             return Err(Reported);
         };
         let untyped = shape.is_none();
-        let count = if untyped { 0 } else { positions.len() };
         let names = g.head.as_deref().unwrap_or(&[]);
+        let ordered = match s.values.get(&name).map(|v| &v.binding) {
+            Some(Binding::View(view)) => view.ordered,
+            _ => false,
+        };
+        // That of `[*]` may name an axis over all elements.
+        let count = match (untyped, ordered) {
+            (true, true) => names.len().min(1),
+            (true, false) => 0,
+            (false, _) => positions.len(),
+        };
         if names.len() != count {
             let why = if untyped {
                 "is untyped".into()
@@ -544,14 +554,14 @@ impl<'m> Lowerer<'m> {
                 axes_count(names.len())
             ))
             .at(g.input.span, "the head names every position of the input");
-            return Err(self.error(if count == 0 {
+            return Err(self.error(if untyped || count == 0 {
                 out.help(format!("leave the head out: `gradient {name} = ...`"))
             } else {
                 let hints = axis_names(&self.p, &positions).join(", ");
                 out.help(format!("`gradient {name}[{hints}] = ...`"))
             }));
         }
-        if untyped {
+        if names.is_empty() {
             return Ok(positions);
         }
         let head = self.head(s, g.head.as_deref())?.unwrap_or_default();

@@ -114,7 +114,10 @@ impl Printer<'_> {
         let t = self.program.get(tensor);
         match &t.kind {
             TensorKind::Input(input) => match &input.shape {
-                None => t.head.iter().map(|_| Some("*".to_string())).collect(),
+                None => {
+                    let name = self.star.then(|| "*".to_string());
+                    t.head.iter().map(|_| name.clone()).collect()
+                }
                 Some(shape) => shape
                     .iter()
                     .map(|d| match d {

@@ -7,6 +7,7 @@
 mod expr;
 mod literal;
 mod names;
+mod star;
 
 use super::layout::{Piece, WIDTH, prec};
 use super::{
@@ -61,6 +62,8 @@ const KEYWORDS: [&str; 19] = [
 struct Printer<'a> {
     program: &'a Program,
     gradients: bool,
+    /// Whether `*` names all axes over all elements, see [`star::suffices`].
+    star: bool,
     /// Definitions printed in `where`, producers first.
     definitions: Vec<TensorId>,
     names: FxHashMap<TensorId, String>,
@@ -101,6 +104,7 @@ impl<'a> Printer<'a> {
         let mut printer = Printer {
             program,
             gradients,
+            star: star::suffices(program, &all),
             definitions,
             names: FxHashMap::default(),
             axes: FxHashMap::default(),
@@ -198,7 +202,8 @@ impl<'a> Printer<'a> {
         };
         let Some(shape) = &input.shape else {
             return match tensor.ty {
-                Type::Real => tensor.name.to_string(),
+                Type::Real if self.star => tensor.name.to_string(),
+                Type::Real => format!("{}: [*]", tensor.name),
                 Type::Int | Type::Bool => format!("{}: {ty}[*]", tensor.name),
             };
         };
@@ -250,10 +255,15 @@ impl<'a> Printer<'a> {
                 }
             }
             out.push_str(&format!("[{}]", names.join(", ")));
-        } else {
+        } else if self.star || tensor.is_none() {
             for &a in &head {
                 self.axes.insert(a, "*".into());
             }
+        } else if !head.is_empty() {
+            if tensor.is_some_and(|t| !self.names.contains_key(&t)) {
+                self.name_axes(&head, &mut vec![]);
+            }
+            out.push_str(&format!("[{}]", self.axes[&head[0]]));
         }
         out.push_str(" =");
         let piece = match tensor {

@@ -100,6 +100,9 @@ impl Printer<'_> {
             let extent = self.extent(self.program.extent_of(a));
             let hint = self.program.axes[a.index()].hint.clone();
             let name = self.free_axis(&hint, extent, open);
+            if name != "*" && &*self.program.extents[extent.index()].name == "*" {
+                self.declared.insert(name.clone());
+            }
             self.extent_of_name.insert(name.clone(), extent);
             if !self.used.contains(&name) {
                 self.used.push(name.clone());
@@ -111,21 +114,26 @@ impl Printer<'_> {
 
     /// A name for an axis of `extent` that is not in `open`: the hint, another name of that extent, or the hint numbered.
     pub(super) fn free_axis(&self, hint: &str, extent: ExtentId, open: &[String]) -> String {
-        if &*self.program.extents[extent.index()].name == "*" {
+        let of_all = &*self.program.extents[extent.index()].name == "*";
+        if of_all && self.star {
             return "*".into();
         }
         let fits = |n: &str| {
             !open.iter().any(|o| o == n) && self.extent_of_name.get(n).is_none_or(|&e| e == extent)
         };
         let starts_well = hint.starts_with(|c: char| c.is_ascii_uppercase());
-        let hint = if starts_well { hint } else { "X" };
+        let hint = match starts_well {
+            true => hint,
+            false if of_all => "E",
+            false => "X",
+        };
         if fits(hint) {
             return hint.to_string();
         }
         let mut others: Vec<&String> = self
             .extent_of_name
             .iter()
-            .filter(|(n, e)| **e == extent && fits(n))
+            .filter(|(n, e)| **e == extent && *n != "*" && fits(n))
             .map(|(n, _)| n)
             .collect();
         others.sort();
