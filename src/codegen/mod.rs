@@ -20,6 +20,7 @@ mod ints;
 pub mod isa;
 mod lanes;
 pub mod layout;
+mod limits;
 pub mod math;
 mod ops;
 mod sort;

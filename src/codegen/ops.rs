@@ -206,6 +206,14 @@ impl<'u, 'f> Gen<'u, 'f> {
             let vectors = clamp(&mut self.emitter(x.copies()), x, low, high);
             return Ok(self.real_val(vectors, lanes));
         }
+        if let Some((size, d)) = self.as_limit(c, a, b).filter(|_| ty == Type::Real) {
+            let (x, bound) = (self.real(size)?, self.real(d)?);
+            let lanes = x.1 || bound.1;
+            let [x, bound] = [x, bound].map(|v| if lanes { self.spread(v) } else { v.0 });
+            let limit = self.emitter(x.copies()).min_or_data(bound, x);
+            let (vectors, lanes) = self.limited(b, d, (limit, lanes))?;
+            return Ok(self.real_val(vectors, lanes));
+        }
         let (then_zero, else_zero) = (self.is_zero(a), self.is_zero(b));
         // The condition last: a mask is used up at once.
         let (a, b, c) = (self.val(a)?, self.val(b)?, self.val(c)?);

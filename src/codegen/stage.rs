@@ -202,8 +202,13 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
+    /// How a value is made.
+    pub(super) fn made(&self, id: ValueId) -> Option<&'u Expr> {
+        self.made.get(&id).copied()
+    }
+
     /// The operands of a value, if it is made by this operator.
-    fn operands(&self, id: ValueId, op: Op) -> Option<&'u [ValueId]> {
+    pub(super) fn operands(&self, id: ValueId, op: Op) -> Option<&'u [ValueId]> {
         match self.made.get(&id) {
             Some(Expr::Op(o, operands)) if *o == op => Some(operands),
             _ => None,
@@ -233,6 +238,19 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
             _ => false,
         }
+    }
+
+    pub(super) fn is_finite_and_nonnegative(&self, id: ValueId) -> bool {
+        self.is_nonnegative(id)
+            && match self.made.get(&id) {
+                Some(Expr::Real(x)) => x.is_finite(),
+                Some(Expr::Param(p)) => {
+                    let param = self.unit.loops.params.get(*p as usize);
+                    let domain = param.and_then(|p| p.domain);
+                    domain.is_some_and(|d| d.high.is_finite() || !d.high_included)
+                }
+                _ => false,
+            }
     }
 
     /// `if |x| <= d then x else d * sign(x)` for d that is never negative: x held between -d and d. Gives x and d.
