@@ -2,6 +2,7 @@
 //! axes among them, in f64 and f32.
 
 use losscc::array::Data as Values;
+use losscc::codegen::groups::short_extents;
 use losscc::codegen::{Dtype, Refusal};
 use losscc::interp::{Bound, evaluate};
 use losscc::ir::Program;
@@ -112,9 +113,19 @@ fn checked(name: &str, program: &Program) -> Result<usize, String> {
         (Err(e), _) | (_, Err(e)) => panic!("{name}: {e:?}"),
     };
     let mut compared = 0;
-    for seed in 0..SEEDS {
+    let mut draws: Vec<(u64, Option<usize>)> = (0..SEEDS).map(|seed| (seed, None)).collect();
+    if loops
+        .stages
+        .iter()
+        .any(|s| short_extents(&loops, s).is_some())
+    {
+        // Many short rows.
+        let long = 0..program.extents.len().min(4);
+        draws.extend(long.flat_map(|k| [(0, Some(k)), (1, Some(k))]));
+    }
+    for (seed, long) in draws {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let Some(bound) = draw::draw(program, 23, &mut rng) else {
+        let Some(bound) = draw::draw(program, 23, long, &mut rng) else {
             continue;
         };
         let outputs = program.outputs();
@@ -215,4 +226,87 @@ fn programs_agree_with_their_definitions() {
         std::env::var("ONLY").is_ok() || compiled >= 70,
         "only {compiled} programs compile:\n{report}"
     );
+}
+
+/// A row has the same bits in a group of short rows, among what is left of them, and in another place of either.
+#[test]
+fn short_rows_have_the_same_bits_in_groups_and_alone() {
+    let text = "loss f(x: [N, C], y: [N, C], k: int[N]) = \
+                sum[N](s) where s = logsumexp[C](x) + sum[C](x * y) - x[N, k] * max[C](y)";
+    let program = draw::program("f", text);
+    let gradients = program.gradients.iter().map(|g| g.input).collect();
+    let wanted = Wanted {
+        value: true,
+        gradients,
+    };
+    let loops = schedule(&program, &wanted).expect("a schedule");
+    assert!(
+        loops
+            .stages
+            .iter()
+            .any(|s| short_extents(&loops, s).is_some())
+    );
+    for dtype in [Dtype::F32, Dtype::F64] {
+        let kernel = Kernel::new(loops.clone(), None, dtype).expect("a kernel");
+        for c in [1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 25] {
+            let mut rng = fastrand::Rng::with_seed(c as u64);
+            // Rows 5 apart are the same, and 5 divides no group.
+            let mut pattern = || -> Vec<f64> {
+                (0..5 * c)
+                    .map(|_| f64::from(rng.f32() * 8.0 - 4.0))
+                    .collect()
+            };
+            let (x, y) = (pattern(), pattern());
+            let gradient = |rows: usize| {
+                let [x, y] = [&x, &y]
+                    .map(|p| -> Vec<f64> { p.iter().copied().cycle().take(rows * c).collect() });
+                let k: Vec<i64> = (0..rows).map(|n| (n % 5 % c) as i64).collect();
+                let narrow = [&x, &y].map(|v| v.iter().map(|&x| x as f32).collect::<Vec<f32>>());
+                let mut out = [vec![0.0; rows * c], vec![0.0; rows * c]];
+                let mut small = [vec![0f32; rows * c], vec![0f32; rows * c]];
+                let shape = [rows, c];
+                let real = |name, k: usize, wide| Input {
+                    name,
+                    data: match dtype {
+                        Dtype::F32 => Data::F32(&narrow[k]),
+                        Dtype::F64 => Data::F64(wide),
+                    },
+                    shape: &shape,
+                };
+                let inputs = [
+                    real("x", 0, &x),
+                    real("y", 1, &y),
+                    Input {
+                        name: "k",
+                        data: Data::I64(&k),
+                        shape: &shape[..1],
+                    },
+                ];
+                let names = ["x", "y"];
+                let mut places = vec![];
+                for ((name, wide), narrow) in names.into_iter().zip(&mut out).zip(&mut small) {
+                    let data = match dtype {
+                        Dtype::F32 => DataMut::F32(narrow),
+                        Dtype::F64 => DataMut::F64(wide),
+                    };
+                    places.push(Gradient { name, data });
+                }
+                kernel
+                    .value_and_grad(&inputs, &[], &mut places)
+                    .expect("it runs");
+                match dtype {
+                    Dtype::F32 => small.map(|g| g.into_iter().map(f64::from).collect::<Vec<f64>>()),
+                    Dtype::F64 => out,
+                }
+            };
+            let (few, many) = (gradient(5), gradient(128 + 7));
+            for (few, many) in few.iter().zip(&many) {
+                let same = many
+                    .iter()
+                    .enumerate()
+                    .all(|(at, g)| g.to_bits() == few[at % (5 * c)].to_bits());
+                assert!(same, "{dtype:?}, rows of {c}");
+            }
+        }
+    }
 }

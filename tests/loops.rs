@@ -56,7 +56,7 @@ fn checked(name: &str, program: &Program) -> Result<String, String> {
     let mut compared = 0;
     for seed in 0..SEEDS {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let Some(bound) = draw::draw(program, 6, &mut rng) else {
+        let Some(bound) = draw::draw(program, 6, None, &mut rng) else {
             continue;
         };
         let chunk = rng.usize(1..5);

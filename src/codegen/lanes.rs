@@ -27,6 +27,8 @@ pub(super) struct Lanes {
     pub end: Value,
     /// Whether the statement at hand is in the body itself, not in an `If` or a loop of it.
     pub top: bool,
+    /// Whether its lanes are rows, a whole group of them.
+    pub group: bool,
     pub streams: Vec<Stream>,
     /// The buffers in whose memory the body stores.
     pub stored: Vec<BufferId>,
@@ -176,6 +178,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             index: i,
             end,
             top: true,
+            group: false,
             streams,
             stored,
             pending: vec![],

@@ -15,6 +15,7 @@ mod copies;
 mod elements;
 mod folds;
 mod gemm;
+pub mod groups;
 mod homes;
 mod ints;
 pub mod isa;
@@ -134,11 +135,16 @@ pub struct Code {
     pub layout: Layout,
 }
 
-/// Builds the functions of all stages, not yet compiled.
+/// Builds the functions of all stages, not yet compiled; with `groups`, for [short rows](groups).
 ///
 /// # Errors
 /// What does not compile yet, by name.
-pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, Refusal> {
+pub fn build(
+    loops: &Loops,
+    dtype: Dtype,
+    isa: &dyn TargetIsa,
+    groups: bool,
+) -> Result<Code, Refusal> {
     let layout = Layout::new(loops);
     let mut checks = vec![];
     let mut stages = vec![];
@@ -156,6 +162,7 @@ pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, R
             &mut context.func,
             &mut frontend,
             &mut checks,
+            groups && groups::short_extents(loops, stage).is_some(),
         )?;
         stages.push(StageCode {
             name: format!("stage{k}"),
@@ -176,7 +183,7 @@ pub fn build(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<Code, R
 pub fn text(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<CodeText, Refusal> {
     let mut clif = head(loops, dtype, isa);
     let mut asm = clif.clone();
-    for mut stage in build(loops, dtype, isa)?.stages {
+    for mut stage in build(loops, dtype, isa, false)?.stages {
         let (name, context) = (&stage.name, &mut stage.context);
         let _ = write!(clif, "\n; {name}\n{}", context.func.display());
         context.set_disasm(true);

@@ -3,6 +3,7 @@
 use super::checks::{Fact, Known};
 use super::constants::Constants;
 use super::folds::Accumulator;
+use super::groups::Rows;
 use super::homes::{Homes, RELOAD};
 use super::lanes::Lanes;
 use super::layout::Layout;
@@ -63,6 +64,8 @@ pub(super) struct Gen<'u, 'f> {
     /// The open loops, outermost first.
     pub(super) places: Vec<(LoopAxisId, Place)>,
     pub(super) lane_loop: Option<Lanes>,
+    /// Whether short rows go in groups.
+    groups: bool,
     /// The address of the cells.
     pub(super) context: Value,
     /// The axis that the stage runs over in chunks, and the chunk.
@@ -106,7 +109,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 folds,
                 body,
             } => {
-                if *lanes {
+                if *lanes && !self.in_group() {
                     self.lanes(*axis, folds, body)
                 } else {
                     self.counted(*axis, *direction, folds, body)
@@ -288,7 +291,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         &mut self,
         axis: LoopAxisId,
         direction: Direction,
-        folds: &[FoldId],
+        folds: &'u [FoldId],
         body: &'u [Stmt],
     ) -> Result<()> {
         self.make_waiting()?;
@@ -313,6 +316,17 @@ impl<'u, 'f> Gen<'u, 'f> {
         let more = self.b.ins().icmp(cc, at, last);
         self.b.ins().brif(more, inside, &[], after, &[]);
         self.enter(inside);
+        if self.groups && self.places.is_empty() && self.chunk.is_some_and(|(a, ..)| a == axis) {
+            self.group(&Rows {
+                axis,
+                index,
+                at,
+                end: high,
+                head,
+                folds,
+                body,
+            })?;
+        }
         let at = match direction {
             Direction::Up => at,
             Direction::Down => self.b.ins().iadd_imm_s(at, -1),
@@ -473,13 +487,14 @@ pub(super) fn bug(what: &str) -> Refusal {
     Refusal::Bug(format!("code generation: {what}"))
 }
 
-/// Builds the function of a stage.
+/// Builds the function of a stage; with `groups`, for short rows.
 pub(super) fn build<'u>(
     unit: Unit<'u>,
     stage: &'u Stage,
     func: &mut Function,
     frontend: &mut FunctionBuilderContext,
     checks: &'u mut Vec<Check>,
+    groups: bool,
 ) -> Result<()> {
     func.signature = signature(unit.isa);
     let mut b = FunctionBuilder::new(func, frontend);
@@ -511,6 +526,7 @@ pub(super) fn build<'u>(
         folds: FxHashMap::default(),
         places: vec![],
         lane_loop: None,
+        groups,
         context,
         chunk,
         checks,

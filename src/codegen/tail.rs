@@ -154,12 +154,18 @@ impl<'u, 'f> Gen<'u, 'f> {
     /// For each lane an i8: whether it is an element and a condition holds.
     pub(super) fn alive(&mut self, when: Option<Val>) -> Result<Vec<Value>> {
         let end = self.current()?.end;
+        let group = self.in_group();
         let conditions = match when {
             Some(when) => Some(self.lane_flags(when)?),
             None => None,
         };
         let mut out = vec![];
         for k in 0..self.copies * self.width.lanes() {
+            if group {
+                let all = || self.b.ins().iconst(types::I8, 1);
+                out.push(conditions.as_ref().map_or_else(all, |c| c[k]));
+                continue;
+            }
             let index = self.lane_at(k).ok_or_else(|| bug("no lane loop"))?;
             let mut alive = self.b.ins().icmp(IntCC::SignedLessThan, index, end);
             if let Some(c) = &conditions {

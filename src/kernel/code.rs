@@ -1,10 +1,12 @@
 //! Machine code in memory, and what is known of it.
 
+use crate::codegen::groups::short_extents;
 use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
-use crate::loops::{Block, BufferId, Elem, FoldOp, Home, Loops, Stage, Stmt};
+use crate::loops::{Block, BufferId, Elem, ExtentIndex, FoldOp, Home, Loops, Stage, Stmt};
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
 use std::mem::ManuallyDrop;
+use std::sync::OnceLock;
 
 /// `stage(cells, begin, end) -> status`.
 pub(super) type StageFn = unsafe extern "C" fn(*mut u64, i64, i64) -> i64;
@@ -17,63 +19,104 @@ pub(super) struct Made {
     pub elem: Elem,
 }
 
-/// One stage in memory.
+/// One stage.
 pub(super) struct Placed {
-    pub function: StageFn,
     pub totals: Vec<Made>,
+    /// The extents that must be short for its rows to go in groups; nothing where they cannot.
+    pub short: Option<Vec<ExtentIndex>>,
 }
 
-/// The stages of a kernel in memory.
+/// The stages of a kernel.
 pub(super) struct Code {
     pub loops: Loops,
     pub dtype: Dtype,
     pub layout: Layout,
-    pub checks: Vec<Check>,
     pub stages: Vec<Placed>,
+    pub machine: Machine,
+    /// The same for short rows, made at the first call with many of them; nothing where that failed.
+    groups: OnceLock<Option<Machine>>,
+}
+
+impl Code {
+    /// Compiles for this machine.
+    pub(super) fn new(loops: Loops, dtype: Dtype) -> Result<Code, Refusal> {
+        let machine = Machine::new(&loops, dtype, false)?;
+        let mut stages = vec![];
+        for stage in &loops.stages {
+            let mut totals = vec![];
+            match stage {
+                Stage::Rows { body, .. } => made(&loops, body, &mut totals),
+                Stage::Once(_) => {}
+            }
+            let short = short_extents(&loops, stage);
+            stages.push(Placed { totals, short });
+        }
+        Ok(Code {
+            layout: Layout::new(&loops),
+            dtype,
+            stages,
+            machine,
+            groups: OnceLock::new(),
+            loops,
+        })
+    }
+
+    /// The code for short rows. What it computes has the same bits.
+    pub(super) fn groups(&self) -> Option<&Machine> {
+        let make = || {
+            let make = || Machine::new(&self.loops, self.dtype, true);
+            crate::compile::with_stack(make).ok()
+        };
+        self.groups.get_or_init(make).as_ref()
+    }
+}
+
+/// Machine code in memory.
+pub(super) struct Machine {
+    /// One for each stage.
+    pub functions: Vec<StageFn>,
+    pub checks: Vec<Check>,
     pub bytes: usize,
-    /// Owns the memory that `stages` point into.
+    /// Owns the memory that `functions` point into.
     module: ManuallyDrop<JITModule>,
 }
 
-// SAFETY: after `Code::new` the module is only touched by `drop`, which has exclusive access; everything else is
+// SAFETY: after `Machine::new` the module is only touched by `drop`, which has exclusive access; everything else is
 // immutable, and the machine code writes to no memory but what a call hands to it.
-unsafe impl Send for Code {}
+unsafe impl Send for Machine {}
 // SAFETY: as above.
-unsafe impl Sync for Code {}
+unsafe impl Sync for Machine {}
 
-impl Drop for Code {
+impl Drop for Machine {
     fn drop(&mut self) {
         // SAFETY: the module is not used again, and no function pointer outlives `self`.
         unsafe { ManuallyDrop::take(&mut self.module).free_memory() }
     }
 }
 
-impl Code {
-    /// Compiles for this machine.
-    pub(super) fn new(loops: Loops, dtype: Dtype) -> Result<Code, Refusal> {
+impl Machine {
+    /// Compiles for this machine; with `groups`, for short rows.
+    fn new(loops: &Loops, dtype: Dtype, groups: bool) -> Result<Machine, Refusal> {
         let isa = isa::host()?;
-        let built = codegen::build(&loops, dtype, &*isa)?;
+        let built = codegen::build(loops, dtype, &*isa, groups)?;
         let bug = |e: &dyn std::fmt::Display| Refusal::Bug(format!("Cranelift: {e}"));
         let mut builder = JITBuilder::with_isa(isa.clone(), default_libcall_names());
         let calls = built
             .stages
             .iter()
             .any(|s| !s.context.func.params.user_named_funcs().is_empty());
-        let functions: Vec<_> = codegen::symbols().filter(|_| calls).collect();
-        builder.symbols(functions.iter().copied());
+        let symbols: Vec<_> = codegen::symbols().filter(|_| calls).collect();
+        builder.symbols(symbols.iter().copied());
         // Owned from here on, so that an error frees it too.
-        let mut code = Code {
-            stages: vec![],
-            dtype,
-            layout: built.layout,
+        let mut machine = Machine {
+            functions: vec![],
             checks: built.checks,
             bytes: 0,
             module: ManuallyDrop::new(JITModule::new(builder)),
-            loops,
         };
-        let module = &mut *code.module;
+        let module = &mut *machine.module;
         let signature = codegen::symbol_signature(&*isa);
-        for (name, _) in &functions {
+        for (name, _) in &symbols {
             // Their numbers are their positions, which is how the code refers to them.
             module
                 .declare_function(name, Linkage::Import, &signature)
@@ -91,22 +134,17 @@ impl Code {
                 .context
                 .compiled_code()
                 .map_or(0, |c| c.code_buffer().len());
-            code.bytes += size;
+            machine.bytes += size;
             ids.push(id);
         }
         module.finalize_definitions().map_err(|e| bug(&e))?;
-        for (id, stage) in ids.into_iter().zip(&code.loops.stages) {
+        for id in ids {
             let address = module.get_finalized_function(id);
             // SAFETY: the function was defined with this signature and the platform's calling convention.
             let function = unsafe { std::mem::transmute::<*const u8, StageFn>(address) };
-            let mut totals = vec![];
-            match stage {
-                Stage::Rows { body, .. } => made(&code.loops, body, &mut totals),
-                Stage::Once(_) => {}
-            }
-            code.stages.push(Placed { function, totals });
+            machine.functions.push(function);
         }
-        Ok(code)
+        Ok(machine)
     }
 }
 

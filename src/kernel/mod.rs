@@ -187,7 +187,7 @@ impl Kernel {
 
     /// Bytes of machine code.
     pub fn code_size(&self) -> usize {
-        self.full.bytes
+        self.full.machine.bytes
     }
 
     /// The loops it was made of.

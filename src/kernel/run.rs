@@ -2,11 +2,12 @@
 
 use super::Workspace;
 use super::bind::memory_limit;
-use super::code::{Code, Made, Placed};
+use super::code::{Code, Machine, Made, Placed};
+use crate::codegen::groups::{MANY_ROWS, SHORT_ROW};
 use crate::codegen::layout::{ERROR_INDEX, ERROR_PLACE, root};
 use crate::codegen::{CheckKind, identity};
 use crate::diagnostic::Diagnostic;
-use crate::loops::{BufferId, Elem, Fill, FoldOp, Home, LoopAxisId, Stage};
+use crate::loops::{BufferId, Elem, ExtentIndex, Fill, FoldOp, Home, LoopAxisId, Stage};
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -92,15 +93,15 @@ impl Code {
 
     /// Runs all stages.
     pub(super) fn run(&self, work: &mut Workspace) -> Result<()> {
-        for (stage, placed) in self.loops.stages.iter().zip(&self.stages) {
+        for (k, (stage, placed)) in self.loops.stages.iter().zip(&self.stages).enumerate() {
             match stage {
                 Stage::Rows {
                     axis,
                     row_inputs,
                     single_chunk,
                     ..
-                } => self.rows(*axis, row_inputs, *single_chunk, placed, work)?,
-                Stage::Once(_) => self.chunk(placed, (0, 1), work)?,
+                } => self.rows((k, *axis), row_inputs, *single_chunk, placed, work)?,
+                Stage::Once(_) => self.chunk(&self.machine, k, (0, 1), work)?,
             }
         }
         Ok(())
@@ -108,7 +109,7 @@ impl Code {
 
     fn rows(
         &self,
-        axis: LoopAxisId,
+        (stage, axis): (usize, LoopAxisId),
         row_inputs: &[(BufferId, usize)],
         single: bool,
         placed: &Placed,
@@ -125,13 +126,18 @@ impl Code {
         } else {
             self.chunk_rows(rows, row_inputs, placed, work)
         };
+        let machine = match &placed.short {
+            Some(short) if rows >= MANY_ROWS && self.all_short(short, work) => self.groups(),
+            _ => None,
+        };
+        let machine = machine.unwrap_or(&self.machine);
         let mut begin = 0;
         while begin < rows {
             let end = rows.min(begin + step);
             for total in &placed.totals {
                 self.start(total, true, work);
             }
-            self.chunk(placed, (begin, end), work)?;
+            self.chunk(machine, stage, (begin, end), work)?;
             for total in &placed.totals {
                 self.merge(total, work);
             }
@@ -172,23 +178,35 @@ impl Code {
         step.max(rows.div_ceil(chunks))
     }
 
-    fn chunk(&self, placed: &Placed, (begin, end): (u64, u64), work: &mut Workspace) -> Result<()> {
+    fn all_short(&self, extents: &[ExtentIndex], work: &Workspace) -> bool {
+        extents
+            .iter()
+            .all(|&e| work.cells[self.layout.extent(e)] <= SHORT_ROW)
+    }
+
+    fn chunk(
+        &self,
+        machine: &Machine,
+        stage: usize,
+        (begin, end): (u64, u64),
+        work: &mut Workspace,
+    ) -> Result<()> {
         let cells = work.cells.as_mut_ptr();
         // SAFETY: the cells hold what `layout` says: addresses of buffers that were checked to be as long as the
         // extents in the cells say and that live during the call; the rows are below the axis's extent; the code reads and
         // writes no other memory, computed indices are compared with the extents.
-        let status = unsafe { (placed.function)(cells, begin as i64, end as i64) };
+        let status = unsafe { (machine.functions[stage])(cells, begin as i64, end as i64) };
         match status {
             0 => Ok(()),
-            check => Err(self.failure(check, work)),
+            check => Err(self.failure(machine, check, work)),
         }
     }
 
     /// The message of a check that failed.
-    fn failure(&self, status: i64, work: &Workspace) -> Diagnostic {
+    fn failure(&self, machine: &Machine, status: i64, work: &Workspace) -> Diagnostic {
         let check = usize::try_from(status - 1)
             .ok()
-            .and_then(|k| self.checks.get(k));
+            .and_then(|k| machine.checks.get(k));
         let Some(check) = check else {
             return Diagnostic::data("the kernel failed for an unknown reason");
         };

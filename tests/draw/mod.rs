@@ -18,8 +18,14 @@ pub fn program(name: &str, text: &str) -> Program {
     derived.unwrap_or_else(|e| panic!("{name}: {e:?}")).program
 }
 
-/// Random inputs, of numbers that an f32 holds; extents are below `most`, and 0 now and then.
-pub fn draw(program: &Program, most: usize, rng: &mut fastrand::Rng) -> Option<Bound> {
+/// Random inputs, of numbers that an f32 holds; extents are below `most`, and 0 now and then; that of number `long` is
+/// longer.
+pub fn draw(
+    program: &Program,
+    most: usize,
+    long: Option<usize>,
+    rng: &mut fastrand::Rng,
+) -> Option<Bound> {
     let params: Vec<Scalar> = program
         .params
         .iter()
@@ -39,7 +45,11 @@ pub fn draw(program: &Program, most: usize, rng: &mut fastrand::Rng) -> Option<B
     let given: Vec<Option<usize>> = program
         .extents
         .iter()
-        .map(|e| (e.kind == ExtentKind::Input).then(|| extent(rng)))
+        .enumerate()
+        .map(|(k, e)| {
+            let n = (e.kind == ExtentKind::Input).then(|| extent(rng))?;
+            Some(if long == Some(k) { 3 * most + n } else { n })
+        })
         .collect();
     let extents = extents_for(program, &given, &params).ok()?;
     let positive = rng.bool();

@@ -54,6 +54,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
         let cursor = self.place_cursor(read.from, read.at, axis, false)?;
         let size = self.elem_size(self.elem(read.from));
+        if self.in_group() {
+            return self.load_lanes(read.from, cursor);
+        }
         let end = self.buffer_end(read.from, false);
         let cursor = self.through_slot(cursor, size, Some(end))?;
         self.load_lanes(read.from, cursor)

@@ -195,6 +195,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some((i, end)) = self.lane_loop.as_ref().map(|l| (l.index, l.end)) else {
             return Err(bug("no lane loop"));
         };
+        if self.in_group() {
+            return Ok(from);
+        }
         let tail = self.in_tail()?;
         let slot = self.slot(size);
         let [copy, done] = [0; 2].map(|_| self.b.create_block());

@@ -51,6 +51,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         let target = self.place_cursor(to, at, axis, true)?;
         let cursor = self.through_slot(target, size, None)?;
         self.store_lanes(to, cursor, how, value, guard)?;
+        if self.in_group() {
+            return Ok(());
+        }
         let Some((i, end)) = self.lane_loop.as_ref().map(|l| (l.index, l.end)) else {
             return Err(bug("no lane loop"));
         };

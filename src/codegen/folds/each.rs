@@ -46,7 +46,13 @@ impl<'u, 'f> Gen<'u, 'f> {
                 lanes,
                 carry,
                 count,
-            }) => return self.count_row(kind, (lanes, carry, count)),
+            }) => return self.count_row(kind, (lanes, carry, count), 1),
+            Some(Accumulator::Tree { count, .. }) => {
+                let n = self.b.use_var(count);
+                let n = self.b.ins().iadd_imm_s(n, 1);
+                self.b.def_var(count, n);
+                return Ok(());
+            }
             Some(Accumulator::Each {
                 vectors,
                 carry,

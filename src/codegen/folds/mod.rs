@@ -8,6 +8,7 @@
 
 mod arg;
 mod each;
+mod group;
 mod lanes;
 mod row;
 
@@ -59,6 +60,12 @@ pub(super) enum Accumulator {
         carry: Vec<Variable>,
         /// Elements since the last carry.
         count: Option<Variable>,
+    },
+    /// A sum or product for each row of a group: the lanes of the lane loop's accumulators, in memory.
+    Tree {
+        lanes: StackSlot,
+        /// Elements so far.
+        count: Variable,
     },
     /// The same for argmax and argmin.
     EachArg {
@@ -176,6 +183,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                         .collect(),
                 }
             }
+            (true, Kind::Sum | Kind::Prod) if self.in_group() => self.tree_start(kind),
             (true, _) => self.each_start(kind),
         };
         self.folds.insert(id, accumulator);
@@ -275,6 +283,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             let x = self.fold_within(id, x, valid)?;
             return self.accumulate(id, x);
         }
+        if self.in_group() && matches!(open, Accumulator::One(_) | Accumulator::Row { .. }) {
+            return self.fold_rows(id, value, guard);
+        }
         let value = self.val(value)?;
         let guard = guard.map(|g| self.val(g)).transpose()?;
         match open {
@@ -286,6 +297,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             Accumulator::Each { vectors, .. } => {
                 let x = self.elements(kind, value, guard)?;
                 self.combine(kind, &vectors, x)
+            }
+            Accumulator::Tree { lanes, count } => {
+                self.fold_tree(kind, (lanes, count), value, guard)
             }
             Accumulator::EachArg { best, at } => {
                 self.fold_each_arg(kind, (&best, &at), value, guard)
@@ -418,6 +432,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 let v: Vec<Value> = from.iter().map(|&v| self.b.use_var(v)).collect();
                 self.each(kind, &v, count.is_some())?
             }
+            Accumulator::Tree { lanes, .. } => self.finish_tree(kind, lanes)?,
             Accumulator::EachArg { at, .. } => {
                 let v: Vec<Value> = at.iter().map(|&v| self.b.use_var(v)).collect();
                 Val::Ints(bundle(&v)?)

@@ -65,14 +65,15 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// After each element: carry every [`BLOCK`] elements.
+    /// After one or several elements: carry every [`BLOCK`] elements.
     pub(super) fn count_row(
         &mut self,
         kind: Kind,
         (lanes, carry, count): (StackSlot, StackSlot, Variable),
+        elements: i64,
     ) -> Result<()> {
         let n = self.b.use_var(count);
-        let n = self.b.ins().iadd_imm_s(n, 1);
+        let n = self.b.ins().iadd_imm_s(n, elements);
         self.b.def_var(count, n);
         let within = self.b.ins().band_imm_s(n, BLOCK - 1);
         let full = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
@@ -112,7 +113,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.carry_into(kind, carry, x);
     }
 
-    fn add_or_multiply(&mut self, kind: Kind, x: Value, y: Value) -> Value {
+    pub(super) fn add_or_multiply(&mut self, kind: Kind, x: Value, y: Value) -> Value {
         match kind {
             Kind::Prod => self.b.ins().fmul(x, y),
             _ => self.b.ins().fadd(x, y),
