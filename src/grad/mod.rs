@@ -10,6 +10,7 @@ pub mod brackets;
 pub mod hessian;
 pub mod inner;
 pub mod partials;
+mod support;
 pub mod sweep;
 #[cfg(test)]
 mod tests;

@@ -8,10 +8,12 @@
 
 use super::activity::{self, Activity};
 use super::brackets::{Contribution, Places, conjunction};
-use super::partials::{not_minus_infinity, partials};
+use super::partials::{Summand, not_minus_infinity, partials};
+use super::support::Support;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
 use crate::rewrite::name::define;
 use crate::rewrite::product::is_closed;
+use crate::rewrite::stabilize::sign::Ranges;
 use crate::rewrite::{Substitution, index, renamed, substitute};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BinaryHeap;
@@ -33,6 +35,7 @@ pub struct Sweep<'a> {
     made: FxHashMap<ExprId, ExprId>,
     /// Whether a node depends on an active read.
     depends: FxHashMap<ExprId, bool>,
+    ranges: Ranges,
 }
 
 /// The adjoints of `wrt` for the output `of` (seeded with 1 at each of its elements): definitions over axes like theirs.
@@ -55,6 +58,7 @@ pub fn adjoints(
         places: Places::default(),
         made: FxHashMap::default(),
         depends: FxHashMap::default(),
+        ranges: Ranges::default(),
     };
     if sweep.active.contains(&of) {
         let one = sweep.program.real(1.0);
@@ -145,10 +149,12 @@ impl Sweep<'_> {
         };
         let answer = self.program.read_at(u, &head);
         let answered = self.answered(root);
+        let index = head.iter().map(|&a| self.program.index_of(a)).collect();
         let region = Region {
             answered,
             answer,
             axes: head,
+            support: Rc::new(Support::new(bar, index)),
         };
         self.region(root, Rc::new([]), adjoint, &region);
     }
@@ -339,7 +345,11 @@ impl Sweep<'_> {
                             continue;
                         }
                         let part = summand.apply(self.program, adjoint);
-                        self.push(pending, queue, operand, guards, &summand.guards, part);
+                        let mut more = summand.guards.clone();
+                        if self.singular(op, &operands, &summand) {
+                            more.extend(region.support.conditions(self.program));
+                        }
+                        self.push(pending, queue, operand, guards, &more, part);
                     }
                 }
             }
@@ -367,6 +377,19 @@ impl Sweep<'_> {
             | Node::Size(_)
             | Node::Param(_) => {}
         }
+    }
+
+    /// Whether a partial may be infinite.
+    fn singular(&mut self, op: Op, operands: &[ExprId], summand: &Summand) -> bool {
+        let pole = match op {
+            // x^p has a derivative at 0 from p = 1 on.
+            Op::Pow => self.program.number(operands[1]).is_none_or(|p| p < 1.0),
+            Op::Xlogy | Op::Tan | Op::Lgamma | Op::Digamma | Op::Polygamma => true,
+            _ => false,
+        };
+        pole || summand.over.is_some_and(|d| {
+            !is_closed(self.program, d) && !self.ranges.of(self.program, d).is_nonzero()
+        })
     }
 
     fn in_range(&mut self, tensor: TensorId, index: &[ExprId]) -> Vec<ExprId> {
@@ -421,6 +444,7 @@ impl Sweep<'_> {
             axes,
             answered: r.body,
             answer: r.body,
+            support: region.support.clone(),
         };
         self.region(r.body, inner.into(), adjoint, &below);
     }
@@ -542,6 +566,8 @@ struct Region {
     answer: ExprId,
     /// The head of the reader and the axes of open reductions.
     axes: Vec<AxisId>,
+    /// Where the reader's adjoint is not 0.
+    support: Rc<Support>,
 }
 
 impl Region {
