@@ -5,7 +5,8 @@ use crate::codegen::math::{Bundle, Emitter, Width};
 use crate::codegen::stage::{Gen, Result, bug};
 use crate::codegen::value::{Val, bundle, cast, high_half, second_lane};
 use crate::loops::FoldId;
-use cranelift::frontend::Variable;
+use cranelift::frontend::{FunctionBuilder, Variable};
+use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 impl<'u, 'f> Gen<'u, 'f> {
@@ -37,7 +38,71 @@ impl<'u, 'f> Gen<'u, 'f> {
         let Some(Accumulator::Lanes { vectors, .. }) = self.folds.get(&id).cloned() else {
             return Err(bug("a lane fold outside of its loop"));
         };
-        self.combine(kind, &vectors, x)
+        match kind {
+            Kind::Max | Kind::Min => self.combine_extremes(kind, &vectors, x),
+            _ => self.combine(kind, &vectors, x),
+        }
+    }
+
+    /// The largest or smallest so far in all accumulators but the last, which holds where a NaN has been: to look for two
+    /// vectors' NaNs at once costs less than to keep them.
+    fn combine_extremes(&mut self, kind: Kind, accumulators: &[Variable], x: Bundle) -> Result<()> {
+        let Some((&nan, accumulators)) = accumulators.split_last() else {
+            return Err(bug("a fold without accumulators"));
+        };
+        for (&variable, &x) in accumulators.iter().zip(x.values()) {
+            let old = self.b.use_var(variable);
+            let new = self.extreme(kind, old, x)?;
+            self.b.def_var(variable, new);
+        }
+        for pair in x.values().chunks(2) {
+            let (x, y) = (bundle(&pair[..1])?, bundle(&pair[pair.len() - 1..])?);
+            let old = bundle(&[self.b.use_var(nan)])?;
+            let mut e = self.emitter(1);
+            let here = e.compare(FloatCC::Unordered, x, y);
+            let new = e.or(old, here);
+            self.b.def_var(nan, new.values()[0]);
+        }
+        Ok(())
+    }
+
+    fn extreme(&mut self, kind: Kind, x: Value, y: Value) -> Result<Value> {
+        let (x, y) = (bundle(&[x])?, bundle(&[y])?);
+        let mut e = self.emitter(1);
+        let out = match kind {
+            Kind::Min => e.min_or_data(x, y),
+            _ => e.max_or_data(x, y),
+        };
+        Ok(out.values()[0])
+    }
+
+    /// The lanes of [`Gen::combine_extremes`]'s accumulators; NaN if one has been.
+    pub(super) fn reduce_extremes(&mut self, kind: Kind, vectors: &[Variable]) -> Result<Val> {
+        let mut v: Vec<Value> = vectors.iter().map(|&v| self.b.use_var(v)).collect();
+        let (Some(mut nan), Some(mut x)) = (v.pop(), v.pop()) else {
+            return Err(bug("a fold without accumulators"));
+        };
+        for y in v.into_iter().rev() {
+            x = self.extreme(kind, y, x)?;
+        }
+        let parts: &[fn(&mut FunctionBuilder, Value) -> Value] = match self.width {
+            Width::F32X4 => &[high_half, second_lane],
+            Width::F64X2 => &[high_half],
+        };
+        for part in parts {
+            let (other, also) = (part(&mut self.b, x), part(&mut self.b, nan));
+            x = self.extreme(kind, x, other)?;
+            nan = self.or(nan, also)?;
+        }
+        // All bits set are a NaN, too.
+        let x = self.or(x, nan)?;
+        let lane = self.b.ins().extractlane(x, 0);
+        self.splat(lane)
+    }
+
+    fn or(&mut self, x: Value, y: Value) -> Result<Value> {
+        let (x, y) = (bundle(&[x])?, bundle(&[y])?);
+        Ok(self.emitter(1).or(x, y).values()[0])
     }
 
     pub(super) fn elements(

@@ -243,7 +243,11 @@ impl<'u, 'f> Gen<'u, 'f> {
                 } else {
                     self.copies * self.vectors_each(kind)
                 };
-                let vectors = (0..n).map(|_| self.variable(start)).collect();
+                let mut vectors: Vec<Variable> = (0..n).map(|_| self.variable(start)).collect();
+                if matches!(kind, Kind::Max | Kind::Min) {
+                    let none = self.vector_identity(Kind::Any);
+                    vectors.push(self.variable(none));
+                }
                 let carry = kind.rounds().then(|| self.carry_start(kind));
                 Accumulator::Lanes { vectors, carry }
             }
@@ -417,6 +421,9 @@ impl<'u, 'f> Gen<'u, 'f> {
                     let v = self.b.ins().extractlane(v, 0);
                     let v = self.b.ins().splat(types::F64X2, v);
                     self.uniform(kind, v)?
+                }
+                None if matches!(kind, Kind::Max | Kind::Min) => {
+                    self.reduce_extremes(kind, &vectors)?
                 }
                 None => self.reduce_lanes(kind, &vectors)?,
             },
