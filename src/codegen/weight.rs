@@ -4,7 +4,7 @@ use crate::ir::Op;
 use crate::loops::{Expr, Stmt};
 
 /// Bodies up to this weight have registers to spare for constants.
-pub(super) const SHORT: usize = 30;
+pub(super) const SHORT: usize = 16;
 
 /// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
 pub(super) fn vectors_in_flight(weight: usize) -> usize {
