@@ -34,7 +34,7 @@ pub fn draw(
             Type::Real | Type::Bool => Scalar::Real(p.default.unwrap_or(0.7)),
         })
         .collect();
-    let empty = rng.u8(..4) == 0;
+    let empty = rng.u8(..4) == 0 && long.is_none();
     let extent = |rng: &mut fastrand::Rng| {
         if empty {
             rng.usize(0..3)
