@@ -18,6 +18,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     BlockArg, InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types,
 };
+use cranelift_codegen::ir::{InstructionData, Opcode};
 
 /// The open lane loop.
 pub(super) struct Lanes {
@@ -121,16 +122,16 @@ impl<'u, 'f> Gen<'u, 'f> {
         let choose = self.b.create_block();
         self.b.ins().brif(more, choose, &[], exit, &[]);
         self.enter(choose);
-        let length = self.b.ins().isub(end, begin);
+        let length = self.since(begin, end);
         let full = self.b.ins().band_imm_s(length, -step);
-        let full_end = self.b.ins().iadd(begin, full);
+        let full_end = match self.is_zero_int(begin) {
+            true => full,
+            false => self.b.ins().iadd(begin, full),
+        };
         let mut limit = full_end;
         if carries {
-            let done = self.b.ins().isub(i, begin);
-            let left = self.b.ins().band_imm_s(done, BLOCK - 1);
-            let block = self.b.ins().iconst(types::I64, BLOCK);
-            let left = self.b.ins().isub(block, left);
-            let block_end = self.b.ins().iadd(i, left);
+            // A whole step begins a block here: the last block's rest is the tail's.
+            let block_end = self.b.ins().iadd_imm_s(i, BLOCK);
             limit = self.b.ins().smin(full_end, block_end);
         }
         let is_whole = self.b.ins().icmp(IntCC::SignedLessThan, i, limit);
@@ -187,14 +188,14 @@ impl<'u, 'f> Gen<'u, 'f> {
         let known = self.known.enter();
         self.homes.next_stretch();
         self.block(body)?;
-        self.fold_pending()?;
+        let next = self.b.ins().iadd_imm_s(i, step);
+        self.fold_pending(next)?;
         self.homes.next_stretch();
         self.known.leave(known);
         self.drop_waiting();
         if self.copies < 4 {
             self.rotate(folds)?;
         }
-        let next = self.b.ins().iadd_imm_s(i, step);
         self.b.def_var(index, next);
         let more = self.b.ins().icmp(IntCC::SignedLessThan, next, limit);
         self.b.ins().brif(more, body_block, &[], after, &[]);
@@ -203,10 +204,12 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.enter(after);
         self.places.pop();
         let mut streams = self.lane_loop.take().map(|l| l.streams).unwrap_or_default();
-        for (s, (start, stride)) in streams.iter_mut().zip(originals) {
-            (s.start, s.stride) = (start, stride);
+        let mut phase = vec![];
+        for (s, original) in streams.iter_mut().zip(originals) {
+            phase.push((s.start, s.stride));
+            (s.start, s.stride) = original;
         }
-        self.leave_step(&streams, (i, next, end))?;
+        self.leave_step(&streams, &phase, (i, next, end))?;
         if carries {
             self.carry_at_block_end((begin, end), next, folds)?;
         }
@@ -286,10 +289,11 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// The body's folds: all lanes, or in the tail those that are elements.
-    fn fold_pending(&mut self) -> Result<()> {
+    fn fold_pending(&mut self, next: Value) -> Result<()> {
         let Some(lanes) = &mut self.lane_loop else {
             return Err(bug("no lane loop"));
         };
+        let end = lanes.end;
         let pending = std::mem::take(&mut lanes.pending);
         if pending.is_empty() {
             return Ok(());
@@ -299,7 +303,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             elements.push(self.fold_elements(fold)?);
         }
         // In the tail only the lanes that are elements count.
-        let tail = self.in_tail()?;
+        let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
         let [some, done] = [0; 2].map(|_| self.b.create_block());
         let all = |elements: &[Bundle]| -> Vec<_> {
             let values = elements.iter().flat_map(|x| x.values());
@@ -307,7 +311,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         };
         self.b.ins().brif(tail, some, &[], done, &all(&elements));
         self.enter(some);
-        let valid = self.valid_masks()?;
+        let valid = self.tail_masks()?;
         let mut within = vec![];
         for (fold, &x) in pending.iter().zip(&elements) {
             within.push(self.fold_within(fold.id, x, valid)?);
@@ -334,16 +338,16 @@ impl<'u, 'f> Gen<'u, 'f> {
         next: Value,
         folds: &[FoldId],
     ) -> Result<()> {
-        let [carry, done] = [0; 2].map(|_| self.b.create_block());
+        let [within, carry, done] = [0; 3].map(|_| self.b.create_block());
         let last = self
             .b
             .ins()
             .icmp(IntCC::SignedGreaterThanOrEqual, next, end);
-        let position = self.b.ins().isub(next, begin);
-        let within = self.b.ins().band_imm_s(position, BLOCK - 1);
-        let full = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
-        let now = self.b.ins().bor(last, full);
-        self.b.ins().brif(now, carry, &[], done, &[]);
+        self.b.ins().brif(last, carry, &[], within, &[]);
+        self.enter(within);
+        let position = self.since(begin, next);
+        let rest = self.b.ins().band_imm_s(position, BLOCK - 1);
+        self.b.ins().brif(rest, done, &[], carry, &[]);
         self.enter(carry);
         self.carry_lanes(folds)?;
         self.b.ins().jump(done, &[]);
@@ -404,6 +408,9 @@ impl<'u, 'f> Gen<'u, 'f> {
         size: i64,
         index: Value,
     ) -> Value {
+        if self.is_zero_int(index) {
+            return start;
+        }
         let offset = match (stride, size) {
             (Some(stride), _) => self.b.ins().imul(index, stride),
             (None, 1) => index,
@@ -413,6 +420,29 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
         };
         self.b.ins().iadd(start, offset)
+    }
+
+    /// How far an index is from another.
+    fn since(&mut self, from: Value, to: Value) -> Value {
+        match self.is_zero_int(from) {
+            true => to,
+            false => self.b.ins().isub(to, from),
+        }
+    }
+
+    /// Whether an int is the constant 0.
+    pub(super) fn is_zero_int(&self, v: Value) -> bool {
+        let dfg = &self.b.func.dfg;
+        let Some(inst) = dfg.value_def(v).inst() else {
+            return false;
+        };
+        match dfg.insts[inst] {
+            InstructionData::UnaryImm {
+                opcode: Opcode::Iconst,
+                imm,
+            } => imm.bits() == 0,
+            _ => false,
+        }
     }
 
     /// A stack slot for a step's elements.

@@ -30,7 +30,7 @@ pub struct Layout {
 
 impl Layout {
     pub fn new(loops: &Loops) -> Layout {
-        let extents = FIRST + 2 * loops.buffers.len();
+        let extents = FIRST + 3 * loops.buffers.len();
         let params = extents + loops.extents.len();
         Layout {
             buffers: FIRST,
@@ -47,12 +47,17 @@ impl Layout {
 
     /// The address of a buffer; of a total, the merged cells.
     pub fn buffer(&self, id: BufferId) -> usize {
-        self.buffers + 2 * id.0 as usize
+        self.buffers + 3 * id.0 as usize
     }
 
     /// The address of a chunk's own cells of a total.
     pub fn partial(&self, id: BufferId) -> usize {
         self.buffer(id) + 1
+    }
+
+    /// One past a buffer's last byte; of a total, of the merged cells.
+    pub fn end(&self, id: BufferId) -> usize {
+        self.buffer(id) + 2
     }
 
     /// How long an axis is.

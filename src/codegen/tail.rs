@@ -6,6 +6,7 @@ use super::layout::{MASK_CELLS, MASKS};
 use super::math::Bundle;
 use super::stage::{Gen, Result, arg, bug, memory};
 use super::value::{Val, bundle};
+use crate::loops::{ExtentIndex, Index};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value, types};
 
@@ -17,38 +18,56 @@ impl<'u, 'f> Gen<'u, 'f> {
         (i, end, limit): (Value, Value, Value),
         ready: Block,
     ) {
-        let count = self.b.ins().isub(end, i);
         let (mut near, mut far) = (vec![arg(limit)], vec![arg(limit)]);
         let mut fits: Option<Value> = None;
         let (mut loads, mut kept) = (vec![], vec![]);
         let mut moved = vec![];
+        let mut compared: Vec<(&[Index], Vec<ExtentIndex>)> = vec![];
+        let mut bytes: Vec<(i64, Value)> = vec![];
         for s in streams {
             let (origin, stride) = self.origin(s);
-            let from = self.element(origin, stride, s.size, i);
+            let before = match bytes.iter().find(|(size, _)| *size == s.size) {
+                Some(&(_, before)) => before,
+                None => {
+                    let shift = i64::from(s.size.trailing_zeros());
+                    let before = match shift {
+                        0 => i,
+                        _ => self.b.ins().ishl_imm_u(i, shift),
+                    };
+                    bytes.push((s.size, before));
+                    before
+                }
+            };
+            // Where element 0 would lie, so that the tail's first element is the slot's first.
             let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
-            let back = self.b.ins().imul_imm_s(i, s.size);
-            let start = self.b.ins().isub(slot, back);
+            let start = self.b.ins().isub(slot, before);
             let size = stride.map(|_| self.b.ins().iconst(types::I64, s.size));
-            // Where nothing is there the slot is copied to itself.
-            let address = self.or_slot(s, from, slot);
             let copy = Copy {
-                to: (slot, None),
-                from: (address, stride),
+                to: (start, None),
+                from: (self.or_slot(s, origin, start), stride),
                 size: s.size,
             };
             match s.how {
                 Use::Load => {
                     self.place_stream(s, origin, stride, &mut near);
-                    let end = self.buffer_end(s.buffer, false);
-                    let mut inside = self.step_fits(from, stride, s.size, end);
-                    if let Some(fine) = s.fine {
-                        let none = self.b.ins().icmp_imm_s(IntCC::Equal, fine, 0);
-                        inside = self.b.ins().bor(inside, none);
+                    let place = (&s.at[..], self.dims(s.buffer));
+                    // Elements at the same place of arrays of one shape are all within or none is.
+                    if s.fine.is_some() || !compared.contains(&place) {
+                        let from = self.element(origin, stride, s.size, i);
+                        let beyond = self.buffer_end(s.buffer);
+                        let mut inside = self.step_fits(from, stride, s.size, beyond);
+                        match s.fine {
+                            None => compared.push(place),
+                            Some(fine) => {
+                                let none = self.b.ins().icmp_imm_s(IntCC::Equal, fine, 0);
+                                inside = self.b.ins().bor(inside, none);
+                            }
+                        }
+                        fits = Some(match fits {
+                            None => inside,
+                            Some(f) => self.b.ins().band(f, inside),
+                        });
                     }
-                    fits = Some(match fits {
-                        None => inside,
-                        Some(f) => self.b.ins().band(f, inside),
-                    });
                     loads.push(copy);
                     if s.held.is_some() {
                         moved.push((s, start, size));
@@ -67,7 +86,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 }
             }
         }
-        self.copy(&kept, count);
+        self.copy(&kept, (i, end));
         let Some(fits) = fits else {
             self.b.ins().jump(ready, &near);
             return;
@@ -78,15 +97,15 @@ impl<'u, 'f> Gen<'u, 'f> {
         for (s, start, size) in moved {
             self.place_stream(s, start, size, &mut vec![]);
         }
-        self.copy_each(&loads, count);
+        self.copy(&loads, (i, end));
         self.b.ins().jump(ready, &far);
     }
 
-    /// The address, or that of the slot where the stream's elements are not there.
-    fn or_slot(&mut self, s: &Stream, address: Value, slot: Value) -> Value {
+    /// Where a stream's elements are, or its slot where they are not there: what is copied is the slot itself then.
+    fn or_slot(&mut self, s: &Stream, origin: Value, slot: Value) -> Value {
         match s.fine {
-            None => address,
-            Some(fine) => self.b.ins().select(fine, address, slot),
+            None => origin,
+            Some(fine) => self.b.ins().select(fine, origin, slot),
         }
     }
 
@@ -98,34 +117,33 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(self.b.ins().icmp(IntCC::SignedGreaterThan, next, end))
     }
 
-    /// After a phase: what the tail stored goes where it belongs.
+    /// After a phase: what the tail stored goes from where the phase found the stream to where it belongs.
     pub(super) fn leave_step(
         &mut self,
         streams: &[Stream],
+        phase: &[(Value, Option<Value>)],
         (i, next, end): (Value, Value, Value),
     ) -> Result<()> {
-        let stored = |s: &&Stream| s.how != Use::Load;
-        if !streams.iter().any(|s| stored(&s)) {
+        let stored = |s: &Stream| s.how != Use::Load;
+        if !streams.iter().any(stored) {
             return Ok(());
         }
         let [out, done] = [0; 2].map(|_| self.b.create_block());
         let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
         self.b.ins().brif(tail, out, &[], done, &[]);
         self.enter(out);
-        let count = self.b.ins().isub(end, i);
         let mut copies = vec![];
-        for s in streams.iter().filter(stored) {
-            let slot = self.b.ins().stack_addr(types::I64, s.slot, 0);
-            let (start, stride) = self.origin(s);
-            let to = self.element(start, stride, s.size, i);
-            let to = self.or_slot(s, to, slot);
+        for (s, &placed) in streams.iter().zip(phase).filter(|(s, _)| stored(s)) {
+            let (origin, stride) = self.origin(s);
+            let (slot, _) = self.placed(placed, s.held);
+            let to = self.or_slot(s, origin, slot);
             copies.push(Copy {
                 to: (to, stride),
                 from: (slot, None),
                 size: s.size,
             });
         }
-        self.copy(&copies, count);
+        self.copy(&copies, (i, end));
         self.b.ins().jump(done, &[]);
         self.enter(done);
         Ok(())
@@ -133,20 +151,35 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// Which lanes are elements, as masks of all vectors in flight: part of a table that the caller holds.
     pub(super) fn valid_masks(&mut self) -> Result<Bundle> {
-        let (index, end) = (self.current()?.index, self.current()?.end);
-        let left = self.b.ins().isub(end, index);
+        let left = self.elements_left()?;
         let step = (self.copies * self.width.lanes()) as i64;
         let step = self.b.ins().iconst(types::I64, step);
         let left = self.b.ins().smin(left, step);
-        let bytes = (16 / self.width.lanes()) as i64;
-        let back = self.b.ins().imul_imm_s(left, bytes);
-        let from = self.cell_address(MASKS + MASK_CELLS / 2);
-        let from = self.b.ins().isub(from, back);
+        self.masks_of(left)
+    }
+
+    /// The same where this step is the tail.
+    pub(super) fn tail_masks(&mut self) -> Result<Bundle> {
+        let left = self.elements_left()?;
+        self.masks_of(left)
+    }
+
+    fn elements_left(&mut self) -> Result<Value> {
+        let (index, end) = (self.current()?.index, self.current()?.end);
+        Ok(self.b.ins().isub(end, index))
+    }
+
+    /// Masks of the first `count` lanes.
+    fn masks_of(&mut self, count: Value) -> Result<Bundle> {
+        let bytes = 16 / self.width.lanes();
+        let shift = i64::from(bytes.trailing_zeros());
+        let back = self.b.ins().ishl_imm_u(count, shift);
+        let from = self.b.ins().isub(self.context, back);
         let vector = self.width.vector();
         let mut out = vec![];
         for k in 0..self.copies {
-            let offset = 16 * k as i32;
-            out.push(self.b.ins().load(vector, memory(), from, offset));
+            let offset = 8 * (MASKS + MASK_CELLS / 2) + 16 * k;
+            out.push(self.b.ins().load(vector, memory(), from, offset as i32));
         }
         bundle(&out)
     }

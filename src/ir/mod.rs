@@ -23,7 +23,7 @@ pub mod verify;
 use crate::ast::Span;
 pub use op::{Op, ReduceOp, Type};
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -289,6 +289,8 @@ struct Entry {
     free: Arc<[AxisId]>,
     /// Where the source says it, for messages about its evaluation.
     span: Option<Span>,
+    /// The tensors that are read in it, once somebody asked: passes ask for those of whole bodies again and again.
+    reads: OnceLock<Arc<[TensorId]>>,
 }
 
 /// A loss (or what became of it), as definitions.
@@ -378,6 +380,7 @@ impl Program {
             ty,
             free,
             span: None,
+            reads: OnceLock::new(),
         });
         id
     }
@@ -529,25 +532,36 @@ impl Program {
         if let Some(Body::Grad { of, wrt }) = self.body(tensor) {
             return vec![*of, *wrt];
         }
-        let mut out: Vec<TensorId> = self
-            .reachable(&self.roots(tensor))
-            .into_iter()
-            .filter_map(|id| match self.node(id) {
-                Node::Read { tensor, .. } => Some(*tensor),
-                Node::Real(_)
-                | Node::Int(_)
-                | Node::Bool(_)
-                | Node::Axis(_)
-                | Node::Size(_)
-                | Node::Param(_)
-                | Node::If { .. }
-                | Node::Op(..)
-                | Node::Reduce { .. } => None,
-            })
-            .collect();
-        out.sort_unstable();
-        out.dedup();
-        out
+        match self.roots(tensor)[..] {
+            [] => vec![],
+            [root] => self.read_in(root).to_vec(),
+            ref roots => {
+                let all = roots.iter().flat_map(|&r| self.read_in(r).iter().copied());
+                let mut out: Vec<TensorId> = all.collect();
+                out.sort_unstable();
+                out.dedup();
+                out
+            }
+        }
+    }
+
+    /// The tensors that are read in an expression, each once, in ascending order.
+    fn read_in(&self, root: ExprId) -> &[TensorId] {
+        self.entries[root.index()].reads.get_or_init(|| {
+            let (mut seen, mut stack) = (Visited::new(self), vec![root]);
+            let mut out = vec![];
+            while let Some(id) = stack.pop() {
+                if seen.insert(id) {
+                    if let Node::Read { tensor, .. } = self.node(id) {
+                        out.push(*tensor);
+                    }
+                    self.for_children(id, |c| stack.push(c));
+                }
+            }
+            out.sort_unstable();
+            out.dedup();
+            out.into()
+        })
     }
 
     // ---- what a node is

@@ -51,6 +51,11 @@ impl Code {
             }
         }
         debug_assert!(words as usize <= work.scratch.len());
+        for k in 0..self.loops.buffers.len() {
+            let id = BufferId(k as u32);
+            let end = work.cells[self.layout.buffer(id)].wrapping_add(self.bytes(id, work));
+            work.cells[self.layout.end(id)] = end;
+        }
         Ok(())
     }
 
@@ -78,6 +83,11 @@ impl Code {
 
     /// Cells of a buffer, with room for the last vector.
     fn words(&self, id: BufferId, work: &Workspace) -> u64 {
+        self.bytes(id, work).div_ceil(8).max(1)
+    }
+
+    /// Bytes of a buffer's elements.
+    fn bytes(&self, id: BufferId, work: &Workspace) -> u64 {
         let buffer = &self.loops.buffers[id.0 as usize];
         let mut n = 1u64;
         for d in &buffer.dims {
@@ -88,7 +98,7 @@ impl Code {
             Elem::Sum | Elem::Int => 8,
             Elem::Bool => 1,
         };
-        n.saturating_mul(size).div_ceil(8).max(1)
+        n.saturating_mul(size)
     }
 
     /// Runs all stages.

@@ -188,14 +188,11 @@ impl Parts {
 
     /// The parts that each part reads, once each.
     pub fn producers(&self, id: PartId) -> Vec<PartId> {
-        let mut out: Vec<PartId> = self
-            .reads(id)
-            .iter()
-            .filter_map(|r| match r.from {
-                Source::Part(p) => Some(p),
-                Source::Input(_) => None,
-            })
-            .collect();
+        let part = self.part(id);
+        let mut out: Vec<PartId> = part.into.into_iter().collect();
+        for root in part.roots() {
+            out.extend_from_slice(self.pool.parts(root));
+        }
         out.sort_unstable();
         out.dedup();
         out

@@ -57,7 +57,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         if self.in_group() {
             return self.load_lanes(read.from, cursor);
         }
-        let end = self.buffer_end(read.from, false);
+        let end = self.buffer_end(read.from);
         let cursor = self.through_slot(cursor, size, Some(end))?;
         self.load_lanes(read.from, cursor)
     }

@@ -123,10 +123,14 @@ impl<'u, 'f> Gen<'u, 'f> {
         for (&index, extent) in indices.iter().zip(dims) {
             linear = Some(match linear {
                 None => index,
+                Some(linear) if self.is_zero_int(linear) => index,
                 Some(linear) => {
                     let extent = self.extent(extent);
                     let linear = self.b.ins().imul(linear, extent);
-                    self.b.ins().iadd(linear, index)
+                    match self.is_zero_int(index) {
+                        true => linear,
+                        false => self.b.ins().iadd(linear, index),
+                    }
                 }
             });
         }
@@ -139,19 +143,10 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    /// One past the last byte of a buffer.
-    pub(super) fn buffer_end(&mut self, buffer: BufferId, own: bool) -> Value {
-        let base = self.base(buffer, own);
-        let mut cells: Option<Value> = None;
-        for extent in self.dims(buffer) {
-            let extent = self.extent(extent);
-            cells = Some(cells.map_or(extent, |n| self.b.ins().imul(n, extent)));
-        }
-        let size = self.elem_size(self.elem(buffer));
-        match cells {
-            None => self.b.ins().iadd_imm_s(base, size),
-            Some(cells) => self.element(base, None, size, cells),
-        }
+    /// One past the last byte of a buffer; of a total, of the merged cells.
+    pub(super) fn buffer_end(&mut self, buffer: BufferId) -> Value {
+        let buffer = root(self.unit.loops, buffer);
+        self.cell(self.unit.layout.end(buffer))
     }
 
     /// Whether an index still has to be checked; notes that it is.
@@ -217,16 +212,14 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().brif(beyond, copy, &[], done, &args);
         self.enter(copy);
         let slot = self.b.ins().stack_addr(types::I64, slot, 0);
+        let first = self.b.ins().iconst(types::I64, 0);
         let count = self.b.ins().isub(end, i);
         let copy = Copy {
             to: (slot, None),
             from: (from.address, from.stride),
             size,
         };
-        match end_of {
-            None => self.copy(&[copy], count),
-            Some(_) => self.copy_each(&[copy], count),
-        }
+        self.copy(&[copy], (first, count));
         let mut args = vec![arg(slot)];
         if from.stride.is_some() {
             args.push(arg(self.b.ins().iconst(types::I64, size)));

@@ -61,13 +61,14 @@ impl<'u, 'f> Gen<'u, 'f> {
         let [copy, done] = [0; 2].map(|_| self.b.create_block());
         self.b.ins().brif(tail, copy, &[], done, &[]);
         self.enter(copy);
+        let first = self.b.ins().iconst(types::I64, 0);
         let count = self.b.ins().isub(end, i);
         let copy = Copy {
             to: (target.address, target.stride),
             from: (cursor.address, cursor.stride),
             size,
         };
-        self.copy(&[copy], count);
+        self.copy(&[copy], (first, count));
         self.b.ins().jump(done, &[]);
         self.enter(done);
         Ok(())

@@ -9,7 +9,7 @@ use super::{ExtentIndex, FoldOp};
 use crate::ast::Span;
 use crate::ir::{AxisId, Op, Real, Type};
 use rustc_hash::FxHashMap;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
 
 /// An expression. Its operands have smaller ids.
@@ -60,6 +60,8 @@ struct Entry {
     /// Whether its evaluation can fail: a computed index without a default, an int division.
     partial: bool,
     span: Option<Span>,
+    /// The parts that are read in it, once somebody asked.
+    parts: OnceCell<Box<[PartId]>>,
 }
 
 /// One read of a part or an input.
@@ -166,6 +168,7 @@ impl Pool {
             free,
             partial,
             span: None,
+            parts: OnceCell::new(),
         });
         id
     }
@@ -402,6 +405,23 @@ impl Pool {
                 None => pool.mk(node),
             },
             _ => pool.make(node),
+        })
+    }
+
+    /// The parts that are read in an expression, each once, in ascending order.
+    pub fn parts(&self, root: Id) -> &[PartId] {
+        self.entries[root.0 as usize].parts.get_or_init(|| {
+            let part = |id: &Id| match self.node(*id) {
+                Node::Read {
+                    from: Source::Part(p),
+                    ..
+                } => Some(*p),
+                _ => None,
+            };
+            let mut out: Vec<PartId> = self.reachable([root]).iter().filter_map(part).collect();
+            out.sort_unstable();
+            out.dedup();
+            out.into()
         })
     }
 
