@@ -61,12 +61,15 @@ pub fn apply(op: Op, v: &[Scalar]) -> Option<Scalar> {
         Op::ToInt => Scalar::Int(v[0].int()),
         Op::StopGradient => v[0],
         Op::Polygamma => Scalar::Real(special::polygamma(v[0].real(), v[1].real())),
-        Op::Max | Op::Min | Op::LogSumExp => {
+        Op::LogSumExp => {
+            let all: Vec<f64> = v.iter().map(|x| x.real()).collect();
+            Scalar::Real(log_sum_exp_of(&all))
+        }
+        Op::Max | Op::Min => {
             let mut fold = Fold::new(
                 match op {
                     Op::Max => ReduceOp::Max,
-                    Op::Min => ReduceOp::Min,
-                    _ => ReduceOp::LogSumExp,
+                    _ => ReduceOp::Min,
                 },
                 Type::Real,
             );
@@ -417,6 +420,17 @@ fn log_sum_exp(all: &[f64]) -> f64 {
         return max;
     }
     max + all.iter().map(|x| (x - max).exp()).sum::<f64>().ln()
+}
+
+/// The same of few operands, to the last bits also where it is near 0: only the others than the largest are summed.
+fn log_sum_exp_of(all: &[f64]) -> f64 {
+    let max = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if max.is_infinite() || all.iter().any(|x| x.is_nan()) {
+        return log_sum_exp(all);
+    }
+    let largest = all.iter().position(|&x| x == max);
+    let others = all.iter().enumerate().filter(|(k, _)| Some(*k) != largest);
+    max + others.map(|(_, x)| (x - max).exp()).sum::<f64>().ln_1p()
 }
 
 /// The root of the sum of squares, scaled by the largest so that it neither overflows nor vanishes.

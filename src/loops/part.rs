@@ -114,7 +114,8 @@ impl Part {
     }
 }
 
-/// How the weights of a softmax are found again: the part `log(sum(exp x))` and the parts that it was made of.
+/// How the weights of a softmax are found again, by the part `log z` or that of the whole logsumexp: the parts that it
+/// was made of.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Softmax {
     /// `exp(x - max)`, its head that of the logsumexp and then the reduced axes.

@@ -340,6 +340,9 @@ impl Unroller {
             all
         };
         for (lse, found) in std::mem::take(&mut parts.softmax) {
+            for (_, l) in copies(lse) {
+                parts.softmax.entry(l).or_default();
+            }
             for s in found {
                 for (v, l) in copies(lse) {
                     let scale = copies(s.scale).into_iter().find(|(w, _)| *w == v);

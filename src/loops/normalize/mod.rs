@@ -46,14 +46,18 @@ pub(super) fn normalize(
             .collect(),
         of_tensor: FxHashMap::default(),
         memo: FxHashMap::default(),
+        steps: false,
         shared: FxHashMap::default(),
         canonical: FxHashMap::default(),
         conditions: vec![],
         name: "".into(),
         head: vec![],
     };
+    let recurrent =
+        |group: &[TensorId]| group.len() > 1 || program.reads(group[0]).contains(&group[0]);
+    n.steps = order.iter().any(|group| recurrent(group));
     for group in order {
-        if group.len() > 1 || program.reads(group[0]).contains(&group[0]) {
+        if recurrent(group) {
             group.iter().for_each(|&tensor| n.declare(tensor));
         }
         for &tensor in group {
@@ -93,6 +97,8 @@ struct Normalizer<'a> {
     of_tensor: FxHashMap<TensorId, PartId>,
     /// What expressions without reductions became.
     memo: FxHashMap<ExprId, Id>,
+    /// Whether there are recurrences.
+    steps: bool,
     shared: FxHashMap<Key, PartId>,
     /// Axes of generated parts, by extent and a number, so that equal folds are one whatever their binders.
     canonical: FxHashMap<(ExtentIndex, usize), AxisId>,
@@ -321,7 +327,17 @@ impl Normalizer<'_> {
         let pool = &mut self.parts.pool;
         Ok(match op {
             Op::StopGradient => operands[0],
-            Op::LogSumExp => logsumexp(pool, &operands),
+            Op::LogSumExp => {
+                let (largest, log) = logsumexp(pool, &operands);
+                let sum = pool.op(Op::Add, &[largest, log]);
+                let head = self.free_head(&[], [Some(sum)]);
+                // What can fail must not be computed where this is not.
+                let here = self.conditions.is_empty() && head.len() == self.head.len();
+                if self.steps || !here && self.parts.pool.partial(sum) {
+                    return Ok(sum);
+                }
+                self.log_sum(&head, largest, log).0
+            }
             Op::Add | Op::Mul | Op::Max | Op::Min | Op::And | Op::Or if operands.len() > 2 => {
                 operands[1..]
                     .iter()
@@ -351,20 +367,25 @@ fn power(pool: &mut Pool, x: Id, c: Id) -> Id {
     }
 }
 
-/// `logsumexp(a, b, ..)` of elements.
-fn logsumexp(pool: &mut Pool, x: &[Id]) -> Id {
-    let m = x[1..].iter().fold(x[0], |a, &b| pool.op(Op::Max, &[a, b]));
+/// `logsumexp(a, b, ..)` of elements: `fin m + log1p(sum of exp(x - fin m) over the others)` with m the largest, since
+/// `log(1 + e^-40)` would lose what `log1p(e^-40)` keeps. Its two terms.
+fn logsumexp(pool: &mut Pool, x: &[Id]) -> (Id, Id) {
+    let (mut m, mut others) = (x[0], vec![]);
+    for &x in &x[1..] {
+        others.push(pool.op(Op::Min, &[m, x]));
+        m = pool.op(Op::Max, &[m, x]);
+    }
     let shift = pool.mk(Node::Finite(m));
-    let terms: Vec<Id> = x
-        .iter()
-        .map(|&x| {
-            let d = pool.op(Op::Sub, &[x, shift]);
-            pool.op(Op::Exp, &[d])
-        })
-        .collect();
-    let sum = terms[1..]
-        .iter()
-        .fold(terms[0], |a, &b| pool.op(Op::Add, &[a, b]));
-    let log = pool.op(Op::Log, &[sum]);
-    pool.op(Op::Add, &[shift, log])
+    let mut sum: Option<Id> = None;
+    for x in others {
+        let d = pool.op(Op::Sub, &[x, shift]);
+        let e = pool.op(Op::Exp, &[d]);
+        sum = Some(match sum {
+            None => e,
+            Some(s) => pool.op(Op::Add, &[s, e]),
+        });
+    }
+    let sum = sum.unwrap_or_else(|| pool.real(0.0));
+    // The first term is not `shift`: of nothing but -inf it is -inf.
+    (m, pool.op(Op::Log1p, &[sum]))
 }

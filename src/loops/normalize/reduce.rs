@@ -97,21 +97,39 @@ impl Normalizer<'_> {
         let z = self.fold(FoldOp::Sum, axes, None, e);
         let pool = &mut self.parts.pool;
         let log = pool.op(Op::Log, &[z]);
-        let lse = pool.op(Op::Add, &[shift, log]);
-        let lse = self.map("lse", &head, lse);
+        // Recurrences are computed in f64 and store one number for two.
+        let (lse, part) = if self.steps {
+            let lse = pool.op(Op::Add, &[shift, log]);
+            let lse = self.map("lse", &head, lse);
+            (lse, lse)
+        } else {
+            self.log_sum(&head, shift, log)
+        };
         if guard.is_none() {
             let pool = &mut self.parts.pool;
             let one = pool.real(1.0);
             // Infinite where all is -inf: there the weight `exp(x - lse)` is NaN, and so is 0 times infinity.
             let scale = pool.op(Op::Div, &[one, z]);
             let scale = self.map("scale", &head, scale);
-            if let (Some(exp), Some(scale), Some(lse)) =
-                (self.read_of(e), self.read_of(scale), self.read_of(lse))
+            if let (Some(exp), Some(scale), Some(part)) =
+                (self.read_of(e), self.read_of(scale), self.read_of(part))
             {
-                self.parts.softmax.insert(lse, vec![Softmax { exp, scale }]);
+                let found = self.parts.softmax.entry(part).or_default();
+                *found = vec![Softmax { exp, scale }];
             }
         }
         lse
+    }
+
+    /// The sum of a large number and a log, and the log: both are parts, so that a difference to the sum takes off the
+    /// large number first, and rounds less.
+    pub(super) fn log_sum(&mut self, head: &[AxisId], large: Id, log: Id) -> (Id, Id) {
+        let large = self.map("largest", head, large);
+        let log = self.map("log_z", head, log);
+        if let Some(part) = self.read_of(log) {
+            self.parts.softmax.entry(part).or_default();
+        }
+        (self.parts.pool.op(Op::Add, &[large, log]), log)
     }
 
     pub(super) fn read_of(&self, id: Id) -> Option<PartId> {
