@@ -230,6 +230,10 @@ case("logistic", "focal", focal, ["x"], scalar([
     "-(1 - exp(l))^2 * l\n  where l = log(sigmoid(x))",
 ]), [[x] for x in NORMAL + LARGE])
 
+case("logistic", "power of sigmoid", lambda x: sigmoid(x) ** mpf("0.75"), ["x"], scalar([
+    "sigmoid(x)^0.75", "p^q\n  where\n    p = 1 / (1 + exp(-x))\n    q = 0.75", "(1 - sigmoid(-x))^0.75",
+]), [[x] for x in NORMAL + LARGE], grad_floor=1)
+
 # ---------------------------------------------------------------- hyperbolic
 
 case("hyperbolic", "tanh", lambda x: tanh(x), ["x"], scalar([
@@ -251,6 +255,10 @@ case("hyperbolic", "sinh", lambda x: mpmath.sinh(x) if mpmath.isfinite(x) else x
 case("hyperbolic", "log of one less tanh squared", lambda x: log(4) - softplus(2 * x) - softplus(-2 * x), ["x"], scalar([
     "log(1 - tanh(x)^2)", "log(1 - t * t)\n  where t = tanh(x)", "log1p(-tanh(x)^2)", "log((1 - tanh(x)) * (1 + tanh(x)))",
 ]), [[x] for x in NORMAL + [40.0, -40.0, 100.0, 800.0, -800.0]], tolerance=1e-11)
+
+case("hyperbolic", "one less tanh squared", lambda x: 4 * sigmoid(2 * x) * sigmoid(-2 * x), ["x"], scalar([
+    "1 - tanh(x)^2", "1 - t * t\n  where t = tanh(x)",
+]), [[x] for x in NORMAL + [40.0, -40.0, 100.0, -300.0, 800.0, -800.0]], rules=["one_less_tanh_squared"], tolerance=1e-11)
 
 case("hyperbolic", "one plus tanh", lambda x: 1 + tanh(x), ["x"], scalar([
     "1 + tanh(x)", "tanh(x) + 1", "1 - tanh(-x)",

@@ -3,7 +3,7 @@
 //! A partial is a list of summands. Each has guards, conditions outside of which it is 0 and is not evaluated, and a
 //! factor. The factor multiplies or divides the adjoint, so that `1 / b` is a division and not a product.
 
-use crate::ir::{ExprId, Op, Program, Type};
+use crate::ir::{AxisId, ExprId, Op, Program, Type};
 
 /// One summand of a partial derivative: the adjoint times `times`, divided by `over`, under `guards`.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +51,12 @@ impl Summand {
     fn when(mut self, guard: ExprId) -> Summand {
         self.guards.push(guard);
         self
+    }
+
+    /// The axes of its factors.
+    pub fn axes(&self, p: &Program) -> Vec<AxisId> {
+        let factors = self.times.into_iter().chain(self.over);
+        factors.flat_map(|e| p.free(e).to_vec()).collect()
     }
 
     /// The adjoint of the operand that this summand makes of the answer's.

@@ -347,7 +347,13 @@ impl Sweep<'_> {
                         let part = summand.apply(self.program, adjoint);
                         let mut more = summand.guards.clone();
                         if self.singular(op, &operands, &summand) {
-                            more.extend(region.support.conditions(self.program));
+                            let at = summand.axes(self.program);
+                            let all = region.support.conditions(self.program).to_vec();
+                            // Along the axes that it lacks a partial is the same where the condition holds.
+                            more.extend(all.into_iter().filter(|&c| {
+                                let free = self.program.free(c);
+                                free.is_empty() || free.iter().any(|a| at.contains(a))
+                            }));
                         }
                         self.push(pending, queue, operand, guards, &more, part);
                     }
@@ -384,7 +390,15 @@ impl Sweep<'_> {
         let pole = match op {
             // x^p has a derivative at 0 from p = 1 on.
             Op::Pow => self.program.number(operands[1]).is_none_or(|p| p < 1.0),
-            Op::Xlogy | Op::Tan | Op::Lgamma | Op::Digamma | Op::Polygamma => true,
+            Op::Exp
+            | Op::Expm1
+            | Op::Sinh
+            | Op::Cosh
+            | Op::Xlogy
+            | Op::Tan
+            | Op::Lgamma
+            | Op::Digamma
+            | Op::Polygamma => true,
             _ => false,
         };
         pole || summand.over.is_some_and(|d| {

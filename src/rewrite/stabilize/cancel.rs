@@ -1,7 +1,7 @@
 //! Rules on sums and differences that cancel.
 
 use super::view::Factors;
-use super::{Rewriter, Rule};
+use super::{Phase, Rewriter, Rule};
 use crate::ir::{ExprId, Op};
 
 const SUMS: &[Op] = &[Op::Add, Op::Sub];
@@ -92,7 +92,8 @@ fn one_plus_tanh(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     Some(r.times(&p.rest, sigmoid))
 }
 
-/// `1 - tanh(x)^2` is `1 / cosh(x)^2`.
+/// `1 - tanh(x)^2` is `1 / cosh(x)^2`; before differentiation `4 sigmoid(2x) sigmoid(-2x)`, since the derivative of the
+/// quotient is `sinh(x) / cosh(x)^3`, inf / inf for |x| above 710.
 fn one_less_tanh_squared(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = r.pair(e)?;
     for (f, g) in [(&a, &b), (&b, &a)] {
@@ -113,6 +114,14 @@ fn one_less_tanh_squared(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
                 rest.num.remove(second);
             }
             if g.ratio(&rest) == Some(-1.0) {
+                if r.phase == Phase::Before {
+                    let (twice, minus) = (r.scale(2.0, x), r.scale(-2.0, x));
+                    let both = [r.op(Op::Sigmoid, &[twice]), r.op(Op::Sigmoid, &[minus])];
+                    let mut product = g.clone();
+                    product.literal *= 4.0;
+                    product.num.extend(both);
+                    return Some(r.product(&product));
+                }
                 let cosh = r.op(Op::Cosh, &[x]);
                 let square = r.program.power(cosh, 2.0);
                 let mut quotient = g.clone();
