@@ -86,8 +86,8 @@ impl<'u, 'f> Gen<'u, 'f> {
             Op::Max => self.choose(IntCC::SignedGreaterThan, (x, y), x, y),
             Op::Min => self.choose(IntCC::SignedLessThan, (x, y), x, y),
             Op::Clamp => {
-                let high = self.choose(IntCC::SignedGreaterThan, (x, v[2]), v[2], x);
-                self.choose(IntCC::SignedLessThan, (x, y), y, high)
+                let raised = self.choose(IntCC::SignedLessThan, (x, y), y, x);
+                self.choose(IntCC::SignedGreaterThan, (raised, v[2]), v[2], raised)
             }
             Op::Relu => {
                 let zero = constant(self, 0);

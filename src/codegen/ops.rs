@@ -301,10 +301,10 @@ pub(super) fn min(e: &mut Emitter, x: Bundle, y: Bundle) -> Bundle {
     e.keep_nan(x, smaller)
 }
 
-/// At most `high`, then at least `low`; NaN passes.
+/// At least `low`, then at most `high`: where `low` is above `high`, the answer is `high`. NaN passes.
 fn clamp(e: &mut Emitter, x: Bundle, low: Bundle, high: Bundle) -> Bundle {
-    let capped = e.min_or_data(high, x);
-    e.max_or_data(low, capped)
+    let raised = e.max_or_data(low, x);
+    e.min_or_data(high, raised)
 }
 
 /// -1, 0 or 1; NaN stays.

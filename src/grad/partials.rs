@@ -369,7 +369,7 @@ fn extremum(p: &mut Program, op: Op, operands: &[ExprId], i: usize, y: ExprId) -
     vec![share]
 }
 
-/// d clamp(x, low, high): dx strictly inside, 0 at the ends; dlow below low, dhigh above high.
+/// d clamp(x, low, high), that is min(max(x, low), high): dx strictly inside, 0 at the ends; dlow below low, dhigh above high.
 fn clamp(p: &mut Program, operands: &[ExprId], i: usize) -> Vec<Summand> {
     let &[x, low, high] = operands else {
         return vec![];

@@ -96,13 +96,7 @@ fn ints(op: Op, v: &[Scalar]) -> Option<Scalar> {
         Op::Sign => Scalar::Int(n(0).signum()),
         Op::Max => Scalar::Int(v.iter().map(|x| x.int()).max()?),
         Op::Min => Scalar::Int(v.iter().map(|x| x.int()).min()?),
-        Op::Clamp => Scalar::Int(if n(0) < n(1) {
-            n(1)
-        } else if n(0) > n(2) {
-            n(2)
-        } else {
-            n(0)
-        }),
+        Op::Clamp => Scalar::Int(n(0).max(n(1)).min(n(2))),
         Op::IntDiv | Op::Mod if n(1) == 0 => return None,
         // Floor division; the remainder has the divisor's sign. The least int by -1 wraps.
         Op::IntDiv => {
@@ -152,8 +146,7 @@ pub fn checked(op: Op, v: &[i64]) -> Option<i64> {
         Op::Sign => Some(x.signum()),
         Op::Max => v.iter().copied().max(),
         Op::Min => v.iter().copied().min(),
-        Op::Clamp if x < y => Some(y),
-        Op::Clamp => Some(x.min(*v.get(2)?)),
+        Op::Clamp => Some(x.max(y).min(*v.get(2)?)),
         Op::Relu => Some(x.max(0)),
         Op::IntDiv => {
             let q = x.checked_div(y)?;
@@ -239,10 +232,10 @@ fn unary(op: Op, x: f64) -> f64 {
     }
 }
 
-/// NaN passes through.
+/// At least `low`, then at most `high`: where `low` is above `high`, the answer is `high`. NaN passes through.
 fn clamp(x: f64, low: f64, high: f64) -> f64 {
-    let capped = if x > high { high } else { x };
-    if capped < low { low } else { capped }
+    let raised = if x < low { low } else { x };
+    if raised > high { high } else { raised }
 }
 
 /// Ascending, NaN last, and after it what a guard left out (`None`).
@@ -504,5 +497,16 @@ mod tests {
             apply(Op::ToInt, &[Scalar::Real(f64::NAN)]),
             Some(Scalar::Int(0))
         );
+    }
+
+    #[test]
+    fn clamp_with_its_limits_crossed_is_the_higher_one_for_reals_and_ints() {
+        for x in [0, 1, 2, 5] {
+            let limits = [x, 2, 1];
+            let [ints, reals] = [Scalar::Int, |n| Scalar::Real(n as f64)].map(|f| limits.map(f));
+            assert_eq!(apply(Op::Clamp, &ints).map(Scalar::int), Some(1));
+            assert_eq!(apply(Op::Clamp, &reals).map(Scalar::real), Some(1.0));
+            assert_eq!(checked(Op::Clamp, &limits), Some(1));
+        }
     }
 }

@@ -25,7 +25,7 @@ pub enum Op {
     Max,
     /// Two or more operands; NaN passes through.
     Min,
-    /// `clamp(x, low, high)`.
+    /// `clamp(x, low, high)`: min(max(x, low), high).
     Clamp,
 
     // Int only.
