@@ -51,3 +51,45 @@ fn a_chain_of_10_000_definitions_compiles() {
         near(*g, 10.0 * x.cos() / 3.0);
     }
 }
+
+/// Each level reads the one below twice, and no rewriting names what is no real of the loss's own elements.
+#[test]
+fn what_doubles_at_every_level_prints_shortly_and_means_the_same() {
+    let double = |first: &str, value: &str| {
+        let levels: String = (1..6)
+            .map(|k| format!("def g{k}(x) = g{0}(g{0}(x))\n", k - 1))
+            .collect();
+        format!("def g0(x) = {first}\n{levels}{value}")
+    };
+    let ints = "(if x > 3 then x + 1 else x - 1) * mod(x, 7)";
+    let divided = "if mod(7, x) > 1 then x - div(9, x) else x * div(3, x)";
+    for text in [
+        double(ints, "loss f(x: [N]) = sum(x * g5(2 + N))"),
+        double("x * sin(x)", "loss f(x: [N]; p = 0.5) = sum(x * g5(p))"),
+        double(
+            "x * sin(x)",
+            "loss f(x: [N]) = sum(g5(x[mod(N + 1, size(N))]))",
+        ),
+        double(
+            "x * sin(x)",
+            "loss f(x: [N]) = sum(if N < 2 then g5(x[N + 1]) else 0)",
+        ),
+        double(divided, "loss f(x: [N]) = sum(x * g5(N + 3))"),
+    ] {
+        let loss = Spec::parse("doubling.loss", &text)
+            .unwrap()
+            .derive()
+            .unwrap();
+        let printed = loss.gradient_text();
+        assert!(
+            printed.len() < 100_000,
+            "{} characters for {text}",
+            printed.len()
+        );
+        let x = [0.5, 2.0, -1.25];
+        let (value, gradient) = run(&printed, &x);
+        let (again, same) = run(&text, &x);
+        near(again, value);
+        gradient.iter().zip(same).for_each(|(&g, h)| near(g, h));
+    }
+}

@@ -7,6 +7,7 @@
 mod expr;
 mod literal;
 mod names;
+mod repeated;
 mod star;
 
 use super::layout::{Piece, WIDTH, prec};
@@ -20,12 +21,12 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 /// `losscc grad`: the value and a `gradient` for each differentiated input.
 pub fn gradient_text(program: &Program) -> String {
-    Printer::new(program, true).text()
+    Printer::new(&repeated::with_names(program, &program.outputs()), true).text()
 }
 
 /// The value alone, of any program.
 pub fn dump(program: &Program) -> String {
-    Printer::new(program, false).text()
+    Printer::new(&repeated::with_names(program, &[program.value]), false).text()
 }
 
 /// The parts of a reduction as they would be printed.
