@@ -52,7 +52,9 @@ const CASES: &[Case] = &[
     case("cross_entropy", &[100, 1000]),
     case("cross_entropy", &[10_000, 1000]),
     case("cross_entropy", &[10_000, 100]),
+    case("cross_entropy", &[10_000, 24]),
     case("cross_entropy", &[10_000, 10]),
+    case("cross_entropy", &[10_000, 2]),
     case("cross_entropy", &[500_000, 10]),
 ];
 

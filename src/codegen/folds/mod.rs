@@ -3,8 +3,9 @@
 //! In a lane loop element i adds to lane i mod L, L being 64 bytes of elements in four vectors; every 512 elements, and at
 //! the end, the lanes are added pairwise (l and l + L/2, and so on) into an f64. The tail adds in the same places. With
 //! fewer than four vectors in flight the accumulators change places after each step, which adds the same pairs. Outside
-//! of lane loops the order is the same, so that a sum has the same bits in every kernel of a loss; a loop within a lane loop has one sum for each lane, carried into f64
-//! every 512 elements in f32 kernels. Largest, smallest, any, all and counts are exact in any order.
+//! of lane loops, and where the lanes are short rows, the order is the same, so that a sum has the same bits in every kernel
+//! of a loss; any other loop within a lane loop has one sum for each lane, carried into f64 every 512 elements in f32
+//! kernels. Largest, smallest, any, all and counts are exact in any order.
 
 mod arg;
 mod each;
