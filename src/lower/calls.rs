@@ -87,6 +87,16 @@ impl<'m> Lowerer<'m> {
                 .at(module.span, "unknown file");
             let out = match suggest::closest(&module.text, names) {
                 Some(near) => out.help(format!("did you mean `{near}`?")),
+                // `x.mean()`, `torch.log(x)`
+                None if self.is_function(s, &name.text) && s.values.contains_key(&module.text) => {
+                    out.help(format!(
+                        "functions are no methods: `{}({})`",
+                        name.text, module.text
+                    ))
+                }
+                None if builtins::find(&name.text).is_some() => {
+                    out.help(format!("`{}(...)` is built in", name.text))
+                }
                 None => out.help(format!("add `use {}` at the top of the file", module.text)),
             };
             return Err(self.error(out));

@@ -6,7 +6,7 @@ use crate::diagnostic::Diagnostic;
 use crate::parse::Rule;
 use crate::parse::token::TokenKind;
 
-pub(super) const SLIPS: [Slip; 12] = [
+pub(super) const SLIPS: [Slip; 13] = [
     norm_bars,
     foreign_operator,
     factorial,
@@ -15,6 +15,7 @@ pub(super) const SLIPS: [Slip; 12] = [
     if_as_operand,
     not_as_operand,
     axis_argument,
+    where_called,
     python_if,
     list_in_expression,
     second_point,
@@ -200,6 +201,22 @@ fn not_as_operand(scene: &Scene) -> Option<Diagnostic> {
             format!("`{before}` binds tighter than `not`"),
         )
         .help(format!("write `{before} (not ...)`")),
+    )
+}
+
+/// `where(c, a, b)`, the choice of array libraries.
+fn where_called(scene: &Scene) -> Option<Diagnostic> {
+    scene.found().filter(|found| found.is_word("where"))?;
+    scene
+        .after(1)
+        .filter(|after| after.is_mark("(") && scene.needs_operand())?;
+    Some(
+        error(
+            scene,
+            "`where` is no function",
+            "`where` begins the definitions of a loss",
+        )
+        .help("a choice is written `if c then a else b`"),
     )
 }
 
