@@ -18,6 +18,23 @@ fn for_all(test: impl Fn(&str, &str) -> Result<(), String>) {
     assert!(failures.is_empty(), "{failures}");
 }
 
+/// The specs that the README shows are right, with their examples.
+#[test]
+fn specs_of_the_readme() {
+    let readme = include_str!("../README.md");
+    let blocks = readme.split("```\n").filter(|b| b.contains("\nloss "));
+    let mut examples = 0;
+    let mut count = 0;
+    for block in blocks {
+        let spec = Spec::parse("readme", block).unwrap_or_else(|e| panic!("{e}"));
+        let results = spec.run_examples().unwrap_or_else(|e| panic!("{e}"));
+        examples += results.len();
+        assert!(results.iter().all(|r| r.passed()), "{block}: {results:?}");
+        count += 1;
+    }
+    assert_eq!((count, examples), (2, 1));
+}
+
 #[test]
 fn free_of_warnings() {
     for_all(|name, _| {
