@@ -37,6 +37,7 @@ use crate::diagnostic::{Class, Diagnostic};
 use crate::loops::{Home, Loops};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift_codegen::Context;
+use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
 use layout::Layout;
 use std::fmt::Write;
@@ -124,7 +125,7 @@ pub struct CodeText {
 /// The code of one stage before it is placed in memory.
 pub struct StageCode {
     pub name: String,
-    pub context: Context,
+    pub function: Function,
 }
 
 /// What the stages of a kernel become.
@@ -150,7 +151,7 @@ pub fn build(
     let mut stages = vec![];
     let mut frontend = FunctionBuilderContext::new();
     for (k, stage) in loops.stages.iter().enumerate() {
-        let mut context = Context::new();
+        let mut function = Function::new();
         stage::build(
             stage::Unit {
                 loops,
@@ -159,14 +160,14 @@ pub fn build(
                 layout: &layout,
             },
             stage,
-            &mut context.func,
+            &mut function,
             &mut frontend,
             &mut checks,
             groups && groups::short_extents(loops, stage).is_some(),
         )?;
         stages.push(StageCode {
             name: format!("stage{k}"),
-            context,
+            function,
         });
     }
     Ok(Code {
@@ -183,8 +184,8 @@ pub fn build(
 pub fn text(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<CodeText, Refusal> {
     let mut clif = head(loops, dtype, isa);
     let mut asm = clif.clone();
-    for mut stage in build(loops, dtype, isa, false)?.stages {
-        let (name, context) = (&stage.name, &mut stage.context);
+    for StageCode { name, function } in build(loops, dtype, isa, false)?.stages {
+        let mut context = Context::for_function(function);
         let _ = write!(clif, "\n; {name}\n{}", context.func.display());
         context.set_disasm(true);
         let compiled = context

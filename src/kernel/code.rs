@@ -3,13 +3,23 @@
 use crate::codegen::groups::short_extents;
 use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
 use crate::loops::{Block, BufferId, Elem, ExtentIndex, FoldOp, Home, Loops, Stage, Stmt};
+use cranelift_codegen::Context;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::OnceLock;
 
 /// `stage(cells, begin, end) -> status`.
 pub(super) type StageFn = unsafe extern "C" fn(*mut u64, i64, i64) -> i64;
+
+thread_local! {
+    /// What Cranelift allocated for the last kernel serves the next one.
+    static CONTEXT: Cell<Option<Box<Context>>> = const { Cell::new(None) };
+}
+
+/// The memory of larger kernels (bytes of code) is given back.
+const KEPT: usize = 64 << 10;
 
 /// A total that a stage makes: its chunks' cells, merged in chunk order.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +114,7 @@ impl Machine {
         let calls = built
             .stages
             .iter()
-            .any(|s| !s.context.func.params.user_named_funcs().is_empty());
+            .any(|s| !s.function.params.user_named_funcs().is_empty());
         let symbols: Vec<_> = codegen::symbols().filter(|_| calls).collect();
         builder.symbols(symbols.iter().copied());
         // Owned from here on, so that an error frees it too.
@@ -123,19 +133,22 @@ impl Machine {
                 .map_err(|e| bug(&e))?;
         }
         let mut ids = vec![];
-        for mut stage in built.stages {
+        let mut context = CONTEXT.take().unwrap_or_else(|| Box::new(Context::new()));
+        for stage in built.stages {
+            context.clear();
+            context.func = stage.function;
             let id = module
-                .declare_function(&stage.name, Linkage::Local, &stage.context.func.signature)
+                .declare_function(&stage.name, Linkage::Local, &context.func.signature)
                 .map_err(|e| bug(&e))?;
             module
-                .define_function(id, &mut stage.context)
+                .define_function(id, &mut context)
                 .map_err(|e| Refusal::Bug(format!("Cranelift: {e:?}")))?;
-            let size = stage
-                .context
-                .compiled_code()
-                .map_or(0, |c| c.code_buffer().len());
-            machine.bytes += size;
+            machine.bytes += context.compiled_code().map_or(0, |c| c.code_buffer().len());
             ids.push(id);
+        }
+        if machine.bytes < KEPT {
+            context.clear();
+            CONTEXT.set(Some(context));
         }
         module.finalize_definitions().map_err(|e| bug(&e))?;
         for id in ids {
