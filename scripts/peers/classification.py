@@ -103,6 +103,9 @@ cross_entropy.case(
 EXTREME_ROWS = [[1e3, 0.0, -1e3], [-1e3, 1e3, 0.0], [0.0, 0.0, 0.0], [-1e30, 0.0, 1e30]]
 cross_entropy.case("extreme", dict(logits=EXTREME_ROWS, target=[0, 0, 1, 2]))
 cross_entropy.case("far from 0", dict(logits=[[1000.0, 999.0, 998.5], [-1000.0, -1001.0, -1000.25]], target=[0, 1]))
+cross_entropy.case(
+    "excluded classes", dict(logits=[[1.0, -INF, 0.5], [0.25, 2.0, -INF], [-INF, -INF, 3.0]], target=[0, 1, 2])
+)
 
 
 def soft_rows(n, c):

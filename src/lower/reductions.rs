@@ -138,6 +138,7 @@ impl<'m> Lowerer<'m> {
             Reduction::Var | Reduction::Std => {
                 let x = self.real(body)?;
                 let mean = self.reduce(ReduceOp::Mean, axes, guard, x);
+                self.p.locate(mean, span);
                 let deviation = self.p.raw(Op::Sub, &[x, mean]);
                 if r == Reduction::Var {
                     let two = self.p.real(2.0);
@@ -146,6 +147,7 @@ impl<'m> Lowerer<'m> {
                 }
                 // As a norm, so that the derivative at 0 is 0.
                 let norm = self.reduce(ReduceOp::Norm, axes, guard, deviation);
+                self.p.locate(norm, span);
                 let condition = match guard {
                     Some(g) => g,
                     None => self.p.bool(true),

@@ -17,6 +17,7 @@ pub mod simplify;
 pub mod stabilize;
 pub mod sums;
 
+use crate::ast::Span;
 use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -97,11 +98,22 @@ pub fn rebuild(
     }
     for id in unknown(program, root, memo) {
         let node = map_operands(program.node(id), |c| memo[&c]);
+        let before = program.node_count();
         let new = f(program, id, node);
         keep_span(program, id, new);
+        if let Some(span) = program.span(id) {
+            locate_new(program, before, span);
+        }
         memo.insert(id, new);
     }
     memo[&root]
+}
+
+/// What a replacement is made of, all nodes from number `before` on, is where the source says what it replaces.
+fn locate_new(program: &mut Program, before: usize, span: Span) {
+    for k in before..program.node_count() {
+        program.locate(ExprId(k as u32), span);
+    }
 }
 
 /// A node that replaces another keeps its place in the source.

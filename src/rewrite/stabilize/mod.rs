@@ -25,7 +25,7 @@ mod view;
 
 use crate::ast::Span;
 use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, TensorKind};
-use crate::rewrite::{Memo, map_operands};
+use crate::rewrite::{Memo, locate_new, map_operands};
 use facts::Facts;
 use range::Range;
 use rustc_hash::FxHashMap;
@@ -284,14 +284,14 @@ impl<'a> Rewriter<'a> {
     /// What `id` becomes, its operands being done.
     fn expression(&mut self, id: ExprId) -> ExprId {
         let node = map_operands(self.program.node(id), |c| self.memo[&c]);
+        let before = self.program.node_count();
         let new = self.program.make(node);
         self.span = self.program.span(id);
         self.enter(id);
         let new = self.improve(new);
-        if let Some(span) = self.span
-            && self.program.span(new).is_none()
-        {
+        if let Some(span) = self.span {
             self.program.locate(new, span);
+            locate_new(self.program, before, span);
         }
         new
     }
