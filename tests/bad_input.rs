@@ -132,6 +132,58 @@ fn indices_of_unrolled_definitions() {
     assert_eq!(value.number(), Some(1.5));
 }
 
+/// A definition that is computed where it is read has an extent of its own.
+#[test]
+fn indices_under_conditions() {
+    let data = r#"{"x": [1, 2], "mask": [true, true]}"#;
+    for body in [
+        "2.0 * T",
+        "sum[S](1.5) where axis S = 3",
+        "if T > 0 then 1 else 2",
+    ] {
+        let spec = format!(
+            "loss l(x: [T] | mask: bool[T]) = sum[T if mask](x * w[T + 1]) where w[T] = {}",
+            body.replace(" where", "\n")
+        );
+        let said = refused(&spec, data, &[]);
+        assert!(said.starts_with("error: index 2 is out of range"), "{said}");
+    }
+    let fine = "loss l(x: [T] | mask: bool[T]) = sum[T if mask and T > 0](x * w[T - 1]) where w[T] = 2.0 * T";
+    assert_eq!(evaluated(fine, data).value.reals(), Some(&[0.0][..]));
+}
+
+/// Ints wrap, so what a condition says of one of them says little of a sum.
+#[test]
+fn indices_that_wrap() {
+    let most = i64::MAX;
+    for (index, by, a) in [
+        ("a + 3", "a >= 0 and a + 3 < size(N)", most),
+        (
+            "a + 100000000000",
+            "a >= 0 and a + 100000000000 < size(N)",
+            most,
+        ),
+        (
+            "a + 100000000000",
+            "not (a < 0) and not (a + 100000000000 >= size(N))",
+            most,
+        ),
+        ("a", "a - 5 >= 0 and a < size(N)", i64::MIN),
+        ("a - 5", "a - 5 >= 0 and a < size(N)", -5 + (1 << 62)),
+    ] {
+        let spec = format!("loss l(x: [N] | a: int[]) = (if {by} then x[{index}] else 0) + sum(x)");
+        let data = format!(r#"{{"x": [1, 2], "a": {a}}}"#);
+        let loss = open(&spec).derive().unwrap();
+        let arrays = arrays(&data);
+        let data: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
+        let kernel = loss.compile(&Options::default()).unwrap();
+        match kernel.evaluate(&data, &[]) {
+            Ok(e) => assert_eq!(e.value.reals(), Some(&[3.0][..]), "{spec}"),
+            Err(e) => assert!(e.to_string().contains("is out of range"), "{e}"),
+        }
+    }
+}
+
 #[test]
 fn all_rows_ignored() {
     let out = evaluated(

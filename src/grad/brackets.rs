@@ -1,7 +1,7 @@
 //! Brackets: a read `v[i1..ik]` adds `sum[S](a [i1 == A1] .. [ik == Ak])` to `v_bar[A...]`, and every bracket that can be
 //! solved for one of the summed axes S goes (rule 1 of the calculus).
 
-use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId, Type};
+use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type};
 use crate::rewrite::{Substitution, index, substitute, sums};
 
 /// One contribution on its way to an adjoint.
@@ -198,7 +198,7 @@ impl Contribution {
                 .iter()
                 .any(|&e| matches!(program.node(e), Node::Read { .. }));
             let (l, r) = if computed { (i, a) } else { (a, i) };
-            let bracket = program.compare(crate::ir::Op::Eq, l, r);
+            let bracket = program.compare(Op::Eq, l, r);
             if plain(program, i) {
                 first.push(bracket)
             } else {
@@ -266,32 +266,39 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
         facts.extend(index::facts_of(program, c));
         kept.push(c);
     }
-    // `x != 0` is implied by `x >= c` for a positive c.
-    let positive: Vec<ExprId> = kept
+    // `x != 0` is implied by `x >= c` for a positive c, unless what stands between needs it.
+    let positive = |&c: &ExprId| match program.node(c) {
+        Node::Op(Op::Ge, o) if program.number(o[1]).is_some_and(|x| x > 0.0) => Some(o[0]),
+        Node::Op(Op::Gt, o) if program.number(o[1]).is_some_and(|x| x >= 0.0) => Some(o[0]),
+        _ => None,
+    };
+    let above: Vec<(usize, ExprId)> = kept
         .iter()
-        .filter_map(|&c| match program.node(c) {
-            Node::Op(crate::ir::Op::Ge, o) if program.number(o[1]).is_some_and(|x| x > 0.0) => {
-                Some(o[0])
-            }
-            Node::Op(crate::ir::Op::Gt, o) if program.number(o[1]).is_some_and(|x| x >= 0.0) => {
-                Some(o[0])
-            }
-            _ => None,
-        })
+        .enumerate()
+        .filter_map(|(i, c)| Some((i, positive(c)?)))
         .collect();
-    if !positive.is_empty() {
-        kept.retain(|&c| match program.binary(c, crate::ir::Op::Ne) {
-            Some((x, zero)) => !(program.is_number(zero, 0.0) && positive.contains(&x)),
-            None => true,
-        });
-    }
-    // A pure comparison of indices that a later one implies goes too: `T != 0 and T >= 2`.
+    let implied = |i: usize, c: ExprId| {
+        let Some((x, zero)) = program.binary(c, Op::Ne) else {
+            return false;
+        };
+        program.is_number(zero, 0.0)
+            && above.iter().any(|&(j, y)| {
+                let between = kept.get(i + 1..=j).unwrap_or_default();
+                x == y && between.iter().all(|&c| cannot_fail(program, c))
+            })
+    };
+    let needed = |(i, &c): (usize, &ExprId)| (!implied(i, c)).then_some(c);
+    kept = kept.iter().enumerate().filter_map(needed).collect();
+    // A pure comparison of axes that later ones imply goes too: `T != 0 and T >= 2`. What stands between may need it, so the
+    // later ones take its place. One that speaks of data stays, `t != -1` before `t == V`: what is computed for all V
+    // needs it.
     if kept.len() > 1 {
         let mut i = 0;
         while i < kept.len() {
             let c = kept[i];
             let later: Vec<_> = kept[i + 1..]
                 .iter()
+                .filter(|&&k| plain(program, k))
                 .flat_map(|&k| index::facts_of(program, k))
                 .collect();
             let implied = match program.node(c) {
@@ -299,18 +306,45 @@ pub fn conjunction(program: &mut Program, conditions: &[ExprId]) -> Option<Vec<E
                     if o.len() == 2 && program.ty(o[0]) == Type::Int && !later.is_empty() =>
                 {
                     let (op, a, b) = (*op, o[0], o[1]);
-                    plain(program, c) && index::decide(program, &later, op, a, b) == Some(true)
+                    of_axes(program, c) && index::decide(program, &later, op, a, b) == Some(true)
                 }
                 _ => false,
             };
             if implied {
                 kept.remove(i);
+                kept[i..].sort_by_key(|&k| !plain(program, k));
             } else {
                 i += 1;
             }
         }
     }
     Some(kept)
+}
+
+/// Whether an int expression is made of axes, sizes and numbers only.
+fn of_axes(program: &Program, e: ExprId) -> bool {
+    let inner = program.reachable(&[e]);
+    plain(program, e)
+        && !inner
+            .iter()
+            .any(|&e| matches!(program.node(e), Node::Read { .. }))
+}
+
+/// Whether a condition can be evaluated anywhere: it has no read that may be out of range and no division of ints.
+fn cannot_fail(program: &Program, e: ExprId) -> bool {
+    let inner = program.reachable(&[e]);
+    inner.iter().all(|&e| match program.node(e) {
+        Node::Op(op, _) => !matches!(op, Op::IntDiv | Op::Mod),
+        Node::Read { .. } => plain(program, e),
+        Node::Reduce { .. } => false,
+        Node::Real(_)
+        | Node::Int(_)
+        | Node::Bool(_)
+        | Node::Axis(_)
+        | Node::Size(_)
+        | Node::Param(_)
+        | Node::If { .. } => true,
+    })
 }
 
 /// Whether an int expression can be evaluated anywhere: made of axes, sizes, numbers and reads at the tensor's own axes. An
@@ -321,7 +355,7 @@ fn plain(program: &Program, e: ExprId) -> bool {
         .iter()
         .all(|&e| match program.node(e) {
             Node::Axis(_) | Node::Size(_) | Node::Int(_) | Node::Param(_) => true,
-            Node::Op(op, _) => !matches!(op, crate::ir::Op::IntDiv | crate::ir::Op::Mod),
+            Node::Op(op, _) => !matches!(op, Op::IntDiv | Op::Mod),
             Node::Read {
                 tensor,
                 index,

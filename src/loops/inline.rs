@@ -3,13 +3,15 @@
 
 use super::normalize::in_range;
 use super::part::{Part, Parts, Softmax};
-use super::pool::{Id, Node, PartId, Pool, Read, Source};
+use super::pool::{Id, Node, PartId, Pool, Read, Source, for_children};
 use super::products;
 use super::recurrence::Recurrences;
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Op, Type};
 use crate::loops::ExtentIndex;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// A map that costs at most this is computed where it is read.
 pub(super) const CHEAP: u32 = 4;
@@ -60,33 +62,88 @@ fn guards_range(
 }
 
 /// The head positions at which parts are read by an index that may be out of range, which is an error of the call. An index
-/// without data, such as `T + 1`, that is read under conditions only is taken to be in range where they hold, but for a
-/// number that never is.
-fn checked_positions(parts: &Parts) -> FxHashMap<PartId, Vec<usize>> {
-    let pool = &parts.pool;
+/// without data, such as `T - 1`, may be proved to be in range by the conditions under which it is read.
+fn checked_positions(parts: &mut Parts) -> FxHashMap<PartId, Vec<usize>> {
     let mut checked: FxHashMap<PartId, Vec<usize>> = FxHashMap::default();
     for id in parts.ids() {
-        let part = parts.part(id);
-        let always = match part.guard {
-            None => evaluated(pool, part.body),
-            Some(g) => evaluated(pool, g),
+        let mut conditions = None;
+        let open = |pool: &Pool, r: &Read| {
+            let mut positions = r.index.iter().zip(pool.shape(r.from));
+            r.default.is_none() && !positions.all(|(&i, &extent)| pool.fits(i, extent))
         };
-        let always: Vec<Read> = always.into_iter().filter_map(|e| read(pool, e)).collect();
         for r in parts.reads(id) {
-            let (Source::Part(p), None) = (r.from, r.default) else {
+            let Source::Part(p) = r.from else { continue };
+            if !open(&parts.pool, &r) {
                 continue;
-            };
+            }
+            let known = conditions.get_or_insert_with(|| {
+                let part = parts.parts[id.index()].clone();
+                part.map_or_else(Vec::new, |p| known_at(&mut parts.pool, &p))
+            });
+            let holds = known.iter().find(|(read, _)| *read == r);
+            let holds = holds.map_or(&[][..], |(_, known)| known);
+            let pool = &parts.pool;
             for (k, (&i, &extent)) in r.index.iter().zip(pool.shape(r.from)).enumerate() {
                 let data = !pool.reads([i]).is_empty();
-                let never = pool.extents[extent.0 as usize].is_some()
-                    && matches!(pool.node(i), Node::Int(_));
-                if !pool.fits(i, extent) && (data || never || always.contains(&r)) {
+                if !pool.fits(i, extent) && (data || pool.proof(i, extent, holds).is_none()) {
                     checked.entry(p).or_default().push(k);
                 }
             }
         }
     }
     checked
+}
+
+/// The reads of a part, with what holds wherever each is evaluated.
+fn known_at(pool: &mut Pool, part: &Part) -> Vec<(Read, Vec<Id>)> {
+    let guard = pool.conjuncts(part.guard);
+    // Operands are older than what is made of them, so the last is reached from all its users.
+    let mut open: BTreeMap<Id, Vec<Id>> = BTreeMap::new();
+    let at = |root: Id| match Some(root) == part.guard {
+        true => (root, vec![]),
+        false => (root, guard.clone()),
+    };
+    let mut steps: Vec<(Id, Vec<Id>)> = part.roots().map(at).collect();
+    let mut out = vec![];
+    loop {
+        for (child, known) in steps.drain(..) {
+            match open.entry(child) {
+                Entry::Vacant(e) => {
+                    e.insert(known);
+                }
+                Entry::Occupied(mut e) => e.get_mut().retain(|c| known.contains(c)),
+            }
+        }
+        let Some((id, known)) = open.pop_last() else {
+            return out;
+        };
+        let mut under = |child: Id, condition: Option<Id>, pool: &Pool| {
+            let mut all = known.clone();
+            all.extend(pool.conjuncts(condition));
+            steps.push((child, all));
+        };
+        match pool.node(id).clone() {
+            Node::If(c, a, b) => {
+                let not = pool.op(Op::Not, &[c]);
+                under(c, None, pool);
+                under(a, Some(c), pool);
+                under(b, Some(not), pool);
+            }
+            Node::Op(Op::And, o) => {
+                under(o[0], None, pool);
+                under(o[1], Some(o[0]), pool);
+            }
+            Node::Op(Op::Or, o) => {
+                let not = pool.op(Op::Not, &[o[0]]);
+                under(o[0], None, pool);
+                under(o[1], Some(not), pool);
+            }
+            node => for_children(&node, |c| under(c, None, pool)),
+        }
+        if let Some(r) = read(pool, id) {
+            out.push((r, known));
+        }
+    }
 }
 
 fn read(pool: &Pool, e: Id) -> Option<Read> {
@@ -174,7 +231,7 @@ fn pass_through(parts: &mut Parts) -> Result<Recurrences, Diagnostic> {
 }
 
 /// Those of the given maps whose substitution drops no check of an index.
-pub(super) fn substitutable(parts: &Parts, these: Vec<PartId>) -> Vec<PartId> {
+pub(super) fn substitutable(parts: &mut Parts, these: Vec<PartId>) -> Vec<PartId> {
     let checked = checked_positions(parts);
     let kept = |id: &PartId| !guards_range(parts, &checked, *id, parts.part(*id));
     these.into_iter().filter(kept).collect()

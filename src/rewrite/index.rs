@@ -1,8 +1,8 @@
 //! Arithmetic of indices: one normal form for ints, and what it proves.
 //!
 //! An int expression is a linear form over *atoms*: axes, sizes, and whatever is opaque (reads, counts, `mod` ..). What
-//! is known: `0 <= axis < size`, `size >= 1` (where an axis is empty nothing is evaluated), `0 <= mod(x, c) < c`,
-//! a count is not negative, an int hyperparameter lies in its domain. Sizes of declared extents are expanded where they are
+//! is known: `0 <= axis < size`, `size >= 0`, and `size >= 1` beside an axis of the extent (where an axis is empty nothing is
+//! evaluated), `0 <= mod(x, c) < c`, a count is not negative, an int hyperparameter lies in its domain. Sizes of declared extents are expanded where they are
 //! linear (`size(I)` is `2 * size(N)`), which is what decides the joins of two inputs.
 //!
 //! Ints wrap; the forms do not model that. Indices that come near 2^63 do not exist, and coefficients that would
@@ -227,7 +227,7 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
             high.constant = high.constant.saturating_sub(1);
             (zero(), Some(high))
         }
-        Node::Size(_) => (Some(Linear::constant(1)), None),
+        Node::Size(_) => (zero(), None),
         Node::Param(p) => match program.params[p.index()].domain {
             None => (None, None),
             Some(d) => {
@@ -246,6 +246,8 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
                             constant: l.constant.saturating_sub(1),
                             ..l.clone()
                         },
+                        // By 0 it would be an error.
+                        &Sizes::Positive,
                     ) =>
                 {
                     (zero(), l.plus(&Linear::constant(-1), 1))
@@ -283,10 +285,36 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
     }
 }
 
+/// Which sizes are at least 1.
+enum Sizes {
+    /// All: where an index is evaluated, what it is an index of has elements, or that is an error.
+    Positive,
+    /// Those of the extents whose axes something speaks of.
+    Of(Vec<ExtentId>),
+}
+
+impl Sizes {
+    fn spoken_of<'a>(program: &Program, forms: impl Iterator<Item = &'a Linear>) -> Sizes {
+        let atoms = forms.flat_map(|f| &f.terms);
+        let extent = |&(e, _): &(ExprId, i64)| match program.node(e) {
+            Node::Axis(a) => Some(program.extent_of(*a)),
+            _ => None,
+        };
+        Sizes::Of(atoms.filter_map(extent).collect())
+    }
+
+    fn least(&self, extent: ExtentId) -> i64 {
+        match self {
+            Sizes::Positive => 1,
+            Sizes::Of(extents) => i64::from(extents.contains(&extent)),
+        }
+    }
+}
+
 /// Whether the form is provably at least 0.
-pub fn nonnegative(program: &mut Program, form: &Linear) -> bool {
+fn nonnegative(program: &mut Program, form: &Linear, sizes: &Sizes) -> bool {
     let mut form = form.clone();
-    // Every atom but the sizes is replaced by the bound that makes the form least; then sizes by 1.
+    // Every atom but the sizes is replaced by the bound that makes the form least; then sizes.
     for _ in 0..8 {
         let Some(&(atom, c)) = form
             .terms
@@ -309,10 +337,13 @@ pub fn nonnegative(program: &mut Program, form: &Linear) -> bool {
     }
     let mut least = form.constant;
     for &(atom, c) in &form.terms {
-        if c < 0 || !matches!(program.node(atom), Node::Size(_)) {
+        let &Node::Size(extent) = program.node(atom) else {
+            return false;
+        };
+        if c < 0 {
             return false;
         }
-        least = least.saturating_add(c);
+        least = least.saturating_add(c.saturating_mul(sizes.least(extent)));
     }
     least >= 0
 }
@@ -340,8 +371,8 @@ pub fn facts_of(program: &Program, condition: ExprId) -> Vec<Linear> {
 }
 
 /// Whether `form >= 0` follows from the facts (each `>= 0`) and what is known of the atoms. At most two facts are combined.
-pub fn follows(program: &mut Program, facts: &[Linear], form: &Linear) -> bool {
-    if nonnegative(program, form) {
+fn follows(program: &mut Program, facts: &[Linear], form: &Linear, sizes: &Sizes) -> bool {
+    if nonnegative(program, form, sizes) {
         return true;
     }
     let shares = |f: &Linear, g: &Linear| f.terms.iter().any(|t| g.coefficient(t.0) != 0);
@@ -350,11 +381,15 @@ pub fn follows(program: &mut Program, facts: &[Linear], form: &Linear) -> bool {
             continue;
         }
         let Some(rest) = form.minus(f) else { continue };
-        if nonnegative(program, &rest) {
+        if nonnegative(program, &rest, sizes) {
             return true;
         }
         for (j, g) in facts.iter().enumerate() {
-            if j != i && shares(g, &rest) && rest.minus(g).is_some_and(|r| nonnegative(program, &r))
+            if j != i
+                && shares(g, &rest)
+                && rest
+                    .minus(g)
+                    .is_some_and(|r| nonnegative(program, &r, sizes))
             {
                 return true;
             }
@@ -370,6 +405,17 @@ pub fn decide(
     op: Op,
     a: ExprId,
     b: ExprId,
+) -> Option<bool> {
+    decide_with(program, facts, op, (a, b), false)
+}
+
+/// As [`decide`]; `inside` says that the sizes in it are of what has elements.
+fn decide_with(
+    program: &mut Program,
+    facts: &[Linear],
+    op: Op,
+    (a, b): (ExprId, ExprId),
+    inside: bool,
 ) -> Option<bool> {
     let d = linear(program, a)?.minus(&linear(program, b)?)?;
     let positive = |l: &Linear| Linear {
@@ -389,10 +435,15 @@ pub fn decide(
             _ => None,
         };
     }
-    let ge = |p: &mut Program| follows(p, facts, &d);
-    let gt = |p: &mut Program| follows(p, facts, &positive(&d));
-    let le = |p: &mut Program| follows(p, facts, &minus);
-    let lt = |p: &mut Program| follows(p, facts, &positive(&minus));
+    let sizes = if inside {
+        Sizes::Positive
+    } else {
+        Sizes::spoken_of(program, facts.iter().chain([&d]))
+    };
+    let ge = |p: &mut Program| follows(p, facts, &d, &sizes);
+    let gt = |p: &mut Program| follows(p, facts, &positive(&d), &sizes);
+    let le = |p: &mut Program| follows(p, facts, &minus, &sizes);
+    let lt = |p: &mut Program| follows(p, facts, &positive(&minus), &sizes);
     let choose = |yes: bool, no: bool| {
         if yes {
             Some(true)
@@ -424,10 +475,10 @@ pub fn range_conditions(program: &mut Program, index: ExprId, extent: ExtentId) 
     let size = program.size_of(extent);
     let zero = program.int(0);
     let mut out = vec![];
-    if decide(program, &[], Op::Ge, index, zero) != Some(true) {
+    if decide_with(program, &[], Op::Ge, (index, zero), true) != Some(true) {
         out.push(at_least_zero(program, index));
     }
-    if decide(program, &[], Op::Lt, index, size) != Some(true) {
+    if decide_with(program, &[], Op::Lt, (index, size), true) != Some(true) {
         out.push(program.compare(Op::Lt, index, size));
     }
     out
@@ -477,18 +528,18 @@ pub fn in_range(
     if !has_elements(program, &facts, index, extent) {
         return false;
     }
-    if decide(program, &[], Op::Ge, index, zero) == Some(true)
-        && decide(program, &[], Op::Lt, index, size) == Some(true)
+    if decide_with(program, &[], Op::Ge, (index, zero), true) == Some(true)
+        && decide_with(program, &[], Op::Lt, (index, size), true) == Some(true)
     {
         return true;
     }
     !facts.is_empty()
-        && decide(program, &facts, Op::Ge, index, zero) == Some(true)
-        && decide(program, &facts, Op::Lt, index, size) == Some(true)
+        && decide_with(program, &facts, Op::Ge, (index, zero), true) == Some(true)
+        && decide_with(program, &facts, Op::Lt, (index, size), true) == Some(true)
 }
 
 /// Whether the extent has elements wherever `index` is evaluated, as an axis in it or something that it reads shows, or a
-/// fact that speaks of its size. What is decided about indices takes every size to be at least 1.
+/// fact that speaks of its size.
 fn has_elements(program: &mut Program, facts: &[Linear], index: ExprId, extent: ExtentId) -> bool {
     let mut shown = vec![];
     for e in program.reachable(&[index]) {

@@ -14,15 +14,16 @@ impl Normalizer<'_> {
         let mut body = self.convert_under(guard, body)?;
         let mut guard = guard;
         // A fold is computed wherever it is placed; what must not be evaluated there brings its conditions along,
-        // outer ones first.
-        if self.parts.pool.partial(body) || guard.is_some_and(|g| self.parts.pool.partial(g)) {
+        // outer ones first. An argmax that nobody asks for must not complain that there is nothing either.
+        let index = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin);
+        let partial = [Some(body), guard].into_iter().flatten();
+        if index || partial.into_iter().any(|e| self.parts.pool.partial(e)) {
             let mut all = None;
             for c in self.conditions.clone() {
                 all = self.parts.pool.and(all, Some(c));
             }
             match (op, all) {
-                // Where nobody asks for it, an argmax must not complain that there is nothing.
-                (ReduceOp::ArgMax | ReduceOp::ArgMin, Some(asked)) => {
+                (_, Some(asked)) if index => {
                     let pool = &mut self.parts.pool;
                     let any = match pool.ty(body) {
                         Type::Real => pool.real(0.0),

@@ -29,10 +29,9 @@ impl Pool {
 
     /// The least that an int can be by its form. Axes and sizes are far from wrapping.
     pub(super) fn least(&self, id: Id) -> Option<i64> {
-        let small = |k: i64| (-(1 << 32)..1 << 32).contains(&k);
         match self.linear(id) {
             (None, k) => Some(k),
-            (Some(atom), k) if small(k) => {
+            (Some(atom), k) if is_small(k) => {
                 matches!(self.node(atom), Node::Axis(_) | Node::Size(_)).then_some(k)
             }
             (Some(_), _) => None,
@@ -72,20 +71,20 @@ impl Pool {
         }
     }
 
-    /// Whether a condition says that `larger >= smaller + by`, the sides given in linear form.
-    fn says(&self, condition: Id, larger: (Option<Id>, i64), smaller: (Option<Id>, i64)) -> bool {
-        self.at_least(condition).into_iter().any(|(a, b, k)| {
-            let (a, b) = (self.linear(a), self.linear(b));
+    /// Whether a condition says that `larger >= smaller`, the sides given in linear form; then what it adds to the two.
+    fn says(
+        &self,
+        condition: Id,
+        larger: (Option<Id>, i64),
+        smaller: (Option<Id>, i64),
+    ) -> Option<(i64, i64)> {
+        let all = self.at_least(condition).into_iter();
+        let mut said = all.map(|(a, b, k)| (self.linear(a), self.linear(b), k));
+        said.find_map(|(a, b, k)| {
             // a >= b + k, so larger = a + (its shift) >= b + k + (that) has to reach smaller.
-            let reach = || {
-                let gap = larger
-                    .1
-                    .checked_sub(a.1)?
-                    .checked_add(b.1)?
-                    .checked_add(k)?;
-                Some(gap >= smaller.1)
-            };
-            a.0 == larger.0 && b.0 == smaller.0 && reach() == Some(true)
+            let gap = larger.1.checked_sub(a.1)?;
+            let gap = gap.checked_add(b.1)?.checked_add(k)?;
+            (a.0 == larger.0 && b.0 == smaller.0 && gap >= smaller.1).then_some((a.1, b.1))
         })
     }
 
@@ -95,31 +94,61 @@ impl Pool {
             return Some(vec![]);
         }
         let (atom, by) = self.linear(index);
-        let mut out = vec![];
-        if self.least(index).is_none_or(|l| l < 0) {
-            let low = |&&c: &&Id| self.says(c, (atom, by), (None, 0));
-            out.push(*known.iter().find(low)?);
-        }
-        let own = match self.node(atom?) {
+        // Each with what the condition adds to the atom.
+        let not_negative: Vec<(Option<Id>, i64)> = match self.least(index) {
+            Some(0..) => vec![(None, 0)],
+            _ => {
+                let low = |&c: &Id| Some((Some(c), self.says(c, (atom, by), (None, 0))?.0));
+                known.iter().filter_map(low).collect()
+            }
+        };
+        let (form, next) = (self.node(atom?), by.saturating_add(1));
+        let own = match form {
             Node::Axis(a) => self.extent(*a) == extent && by <= 0,
             Node::Size(e) => *e == extent && by < 0,
             _ => false,
         };
-        if !own {
-            let size = |c: Id| {
-                let sizes = self.at_least(c);
-                let all = sizes.iter().flat_map(|&(a, b, _)| [a, b]);
-                let is_size = |&x: &Id| matches!(self.node(x), Node::Size(e) if *e == extent);
-                all.filter_map(|x| self.linear(x).0).find(is_size)
+        let below: Vec<(Option<Id>, i64)> = if own {
+            vec![(None, 0)]
+        } else {
+            let high = |&c: &Id| match self.extents[extent.0 as usize] {
+                Some(n) => Some((Some(c), self.says(c, (None, n as i64), (atom, next))?.1)),
+                None => {
+                    let (larger, smaller) =
+                        self.says(c, (self.size_in(c, extent), 0), (atom, next))?;
+                    is_small(larger).then_some((Some(c), smaller))
+                }
             };
-            let high = |&&c: &&Id| match self.extents[extent.0 as usize] {
-                Some(n) => self.says(c, (None, n as i64), (atom, by.saturating_add(1))),
-                None => size(c)
-                    .is_some_and(|s| self.says(c, (Some(s), 0), (atom, by.saturating_add(1)))),
-            };
-            out.push(*known.iter().find(high)?);
+            known.iter().filter_map(high).collect()
+        };
+        let far_from_wrapping = matches!(form, Node::Axis(_) | Node::Size(_));
+        for &(low, p) in &not_negative {
+            for &(high, q) in &below {
+                // Other ints may be anything, and adding wraps: the conditions speak of the index itself, or they bound
+                // the int so that no sum that matters wraps.
+                let bounded =
+                    |k: i64| far_from_wrapping || k == 0 || k < 0 && p == 0 || k > 0 && q == 0;
+                let exact = p == by && q == by;
+                if exact || [by, p, q].into_iter().all(|k| is_small(k) && bounded(k)) {
+                    let mut out: Vec<Id> = [low, high].into_iter().flatten().collect();
+                    out.dedup();
+                    return Some(out);
+                }
+            }
         }
-        out.dedup();
-        Some(out)
+        None
     }
+
+    /// The size of an extent where a comparison of ints speaks of it.
+    fn size_in(&self, condition: Id, extent: ExtentIndex) -> Option<Id> {
+        let sides = self.at_least(condition);
+        let all = sides.iter().flat_map(|&(a, b, _)| [a, b]);
+        let is_size = |x: &Id| matches!(self.node(*x), Node::Size(e) if *e == extent);
+        all.filter_map(|x| self.linear(x).0).find(is_size)
+    }
+}
+
+/// Whether a size or what is bounded by one does not wrap when this is added.
+fn is_small(k: i64) -> bool {
+    (-(1 << 32)..1 << 32).contains(&k)
 }
