@@ -52,7 +52,7 @@ pub fn derive_with(mut program: Program, rows: Rows) -> Result<Derived, Diagnost
         let reduction = rows::describe(&program);
         // With the gradients that the source states.
         let value = program.outputs();
-        let mut rewrites = expand(&mut program, &value);
+        let mut rewrites = expand(&mut program, &value)?;
         verify(&program, "expanding inner gradients")?;
         rewrites.extend(stabilize(&mut program, Phase::Before));
         verify(&program, "stabilizing the value")?;
@@ -75,7 +75,7 @@ pub fn derive_with(mut program: Program, rows: Rows) -> Result<Derived, Diagnost
 
 /// Derives inner gradients, from stable forms where they are by inputs. A stable form may no longer read a definition that
 /// it was written with, so where that is what is differentiated by, the forms stay until the gradient is derived.
-fn expand(program: &mut Program, outputs: &[TensorId]) -> Vec<Applied> {
+fn expand(program: &mut Program, outputs: &[TensorId]) -> Result<Vec<Applied>, Diagnostic> {
     let live = live(program, outputs);
     let mut by = live.iter().filter_map(|&t| match program.body(t) {
         Some(Body::Grad { wrt, .. }) => Some(*wrt),
@@ -87,8 +87,8 @@ fn expand(program: &mut Program, outputs: &[TensorId]) -> Vec<Applied> {
         Some(wrt) if inputs(wrt) && by.all(inputs) => stabilize(program, Phase::Before),
         _ => vec![],
     };
-    inner::expand(program, outputs);
-    rewrites
+    inner::expand(program, outputs)?;
+    Ok(rewrites)
 }
 
 /// The program with one number for a value: the sum of the rows where there are several.
@@ -102,12 +102,16 @@ pub fn as_number(program: &Program) -> Cow<'_, Program> {
 }
 
 /// Makes a value ready to be evaluated without its gradients: inner gradients expanded, textbook forms stable.
-pub fn prepare(program: &mut Program) {
+///
+/// # Errors
+/// Inner gradients that are too large.
+pub fn prepare(program: &mut Program) -> Result<(), Diagnostic> {
     with_stack(|| {
         let value = [program.value];
-        expand(program, &value);
+        expand(program, &value)?;
         stabilize(program, Phase::Before);
-    });
+        Ok(())
+    })
 }
 
 /// Replaces each gradient by the Hessian's diagonal; with notes on what the diagonal does not show.

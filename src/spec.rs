@@ -102,7 +102,7 @@ impl Spec {
     /// An example that does not fit the loss, or whose evaluation fails.
     pub fn run_examples(&self) -> Result<Vec<ExampleResult>, Error> {
         let mut program = (*self.program).clone();
-        compile::prepare(&mut program);
+        compile::prepare(&mut program).map_err(|d| Error::new(vec![d], self.sources.clone()))?;
         let run = |example: lower::Example| {
             let data: Vec<(&str, &Array)> = example.data.iter().map(|(n, a)| (&**n, a)).collect();
             let set: Vec<(&str, f64)> = example.set.iter().map(|(n, v)| (&**n, *v)).collect();

@@ -93,3 +93,18 @@ fn what_doubles_at_every_level_prints_shortly_and_means_the_same() {
         gradient.iter().zip(same).for_each(|(&g, h)| near(g, h));
     }
 }
+
+/// Gradients in gradients are refused before nobody can wait for them.
+#[test]
+fn deep_inner_gradients_are_refused_with_their_limit() {
+    let levels: String = (0..9)
+        .map(|k| format!(" g{k} = grad[x](e{k})\n e{} = sum(g{k}^2)\n", k + 1))
+        .collect();
+    let text = format!("loss f(x: [N]) = e9 where\n e0 = sum(exp(sin(x) * x))\n{levels}");
+    let error = Spec::parse("deep.loss", &text)
+        .unwrap()
+        .derive()
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("too large to derive"), "{error}");
+}

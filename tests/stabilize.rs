@@ -41,7 +41,7 @@ fn derived(text: &str, rewrite: bool) -> (Program, Vec<Applied>) {
         applied.extend(stabilize(&mut program, Phase::Before));
     }
     let value = [program.value];
-    grad::inner::expand(&mut program, &value);
+    grad::inner::expand(&mut program, &value).expect("small inner gradients");
     simplified(&mut program);
     grad::differentiate(&mut program);
     if rewrite {

@@ -7,12 +7,20 @@
 
 use super::activity::active_reads;
 use super::sweep;
+use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Body, ExprId, Node, Program, TensorId, Type};
 use crate::rewrite::{Memo, Substitution, live, name, rebuild, rebuild_body, substitute};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+/// Inner gradients add at most this many nodes to a program: each level of `grad` in `grad` multiplies them.
+const MOST: usize = 250_000;
+
 /// Replaces every inner gradient that `outputs` need by its derivation.
-pub fn expand(program: &mut Program, outputs: &[TensorId]) {
+///
+/// # Errors
+/// Gradients in gradients whose derivation is too large.
+pub fn expand(program: &mut Program, outputs: &[TensorId]) -> Result<(), Diagnostic> {
+    let most = program.node_count() + MOST;
     // A gradient comes after the gradients in what it differentiates.
     for t in live(program, outputs) {
         if let Some(&Body::Grad { of, wrt }) = program.body(t) {
@@ -23,8 +31,22 @@ pub fn expand(program: &mut Program, outputs: &[TensorId]) {
                 None => program.real(0.0),
             };
             program.set_body(t, Body::Expr(body));
+            if program.node_count() > most {
+                let wrt = program.get(wrt).name.clone();
+                let title = format!("the inner gradient by `{wrt}` is too large to derive");
+                let error = Diagnostic::error(title)
+                    .note(format!(
+                        "inner gradients may add {MOST} operations to a loss"
+                    ))
+                    .help("each `grad` of a `grad` multiplies them; differentiate fewer times");
+                return Err(match program.get(t).span {
+                    Some(span) => error.at(span, "up to here they are more"),
+                    None => error,
+                });
+            }
         }
     }
+    Ok(())
 }
 
 /// The derivative of each element of `of` with respect to `wrt`, a definition over the axes of `of` and then those of

@@ -259,7 +259,7 @@ fn accepted_sources_mean_what_the_rules_say() {
         let modules = load(text);
         let mut program = accept(text).program;
         let value = program.value;
-        crate::grad::inner::expand(&mut program, &[value]);
+        crate::grad::inner::expand(&mut program, &[value]).expect("small gradients");
         let found = match examples(&modules, modules.root) {
             Ok(found) => found,
             Err(d) => panic!("{text}\n{}", shown(&modules, &d)),

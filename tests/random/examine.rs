@@ -75,7 +75,7 @@ pub fn examine(text: &str, cases: &[Case]) -> Result<Seen, Failure> {
         .map_err(|e| failure("printed text", format!("{}\n{printed}", e)))?;
     let mut raw = spec.program().clone();
     let value = raw.value;
-    inner::expand(&mut raw, &[value]);
+    inner::expand(&mut raw, &[value]).expect("inner gradients of a small loss");
     let kernels = match Kernels::new(&loss) {
         Ok(kernels) => Some(kernels),
         Err(e) if not_yet(&e) => {
