@@ -189,6 +189,7 @@ fn log_of_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         ..Factors::one()
     };
     let mut wide: Vec<(f64, ExprId)> = vec![];
+    let mut roots: Vec<ExprId> = vec![];
     for (sign, f) in both_sides(&factors) {
         if r.is_given(f) && r.range(f).is_nonnegative() {
             if sign > 0.0 {
@@ -199,6 +200,9 @@ fn log_of_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             continue;
         }
         let (power, base) = power_of(r, f);
+        if power.fract() != 0.0 {
+            roots.push(base);
+        }
         match wide.iter_mut().find(|w| w.1 == base) {
             Some(w) => w.0 += sign * power,
             None => wide.push((sign * power, base)),
@@ -211,6 +215,10 @@ fn log_of_product(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             return None;
         }
         if *power % 2.0 == 0.0 {
+            // `sqrt(x)^4` is NaN for a negative x, and is no `abs(x)^2`.
+            if roots.contains(base) && !r.range(*base).is_nonnegative() {
+                return None;
+            }
             *base = magnitude(r, *base);
         }
         // A root of a negative number is NaN, as its logarithm; so is the logarithm of an odd power that stands alone.
