@@ -48,9 +48,13 @@ impl Width {
         }
     }
 
-    /// The bit pattern of `value` in this format, rounded to nearest.
+    /// The bit pattern of `value` in this format, rounded to nearest; a number too large for it is its largest, not infinite.
     pub fn bits(self, value: f64) -> u64 {
         match self {
+            Width::F32X4 if value.is_finite() => {
+                let near = (value as f32).clamp(f32::MIN, f32::MAX);
+                u64::from(near.to_bits())
+            }
             Width::F32X4 => u64::from((value as f32).to_bits()),
             Width::F64X2 => value.to_bits(),
         }

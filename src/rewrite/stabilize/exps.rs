@@ -1,6 +1,6 @@
 //! Rules on exponentials and their quotients: sigmoid, softmax, tanh.
 
-use super::scaled::{HELD, Scaled};
+use super::scaled::Scaled;
 use super::view::Factors;
 use super::{Rewriter, Rule};
 use crate::ir::{ExprId, Node, Op, ReduceOp};
@@ -239,7 +239,7 @@ fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
         den: without(&f.den, d),
     };
     let rest = rest.times(&a.weight).over(&b.weight);
-    let mut exponent = r.difference(a.log, b.log);
+    let exponent = r.difference(a.log, b.log);
     // The weights that were beside the exponential: may one of them be 0?
     let weights: Vec<ExprId> = rest
         .num
@@ -269,11 +269,10 @@ fn exp_quotient(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     if active && (!below_sum || a.shifted) {
         return None;
     }
+    let mut exp = r.op(Op::Exp, &[exponent]);
     if active && b.shifted {
-        let most = r.real(HELD);
-        exponent = r.program.op(Op::Min, &[exponent, most]);
+        exp = r.held(exp);
     }
-    let exp = r.op(Op::Exp, &[exponent]);
     let quotient = r.times(&rest, exp);
     if active || below_sum && !b.shifted {
         return Some(quotient);

@@ -30,9 +30,9 @@ pub struct Scaled {
     pub shifted: bool,
 }
 
-/// Exponents are held below this where a zero weight makes them meaningless: `0 * exp(80)` is 0 in f32 as well, `0 *
-/// exp(1000)` is NaN.
-pub(super) const HELD: f64 = 80.0;
+/// Exponentials are held below this where their weight may be 0: `0 * exp(1000)` is NaN. What a derivative by the weight asks
+/// for is the exponential itself, so it is held no earlier than it must be. In f32 it stands for the largest number.
+pub(super) const HELD: f64 = 1e308;
 
 const DEPTH: u32 = 6;
 
@@ -156,11 +156,7 @@ impl Rewriter<'_> {
     /// Whether an exponent has its maximum subtracted already: these rules do so under `stop_gradient`.
     fn is_shifted(&self, exponent: ExprId) -> bool {
         let p = &*self.program;
-        let e = match p.node(exponent) {
-            Node::Op(Op::Min, o) if p.is_number(o[1], HELD) => o[0],
-            _ => exponent,
-        };
-        self.terms(e, 6)
+        self.terms(exponent, 6)
             .iter()
             .any(|&(minus, t)| minus && matches!(p.node(t), Node::Op(Op::StopGradient, _)))
     }
@@ -372,12 +368,15 @@ impl Rewriter<'_> {
     /// `exp(log - shift)`, held where a zero weight may let it grow.
     fn shifted_exponent(&mut self, log: ExprId, shift: ExprId, hold: bool) -> ExprId {
         let p = &mut *self.program;
-        let mut exponent = p.sub(log, shift);
-        if hold {
-            let most = p.real(HELD);
-            exponent = p.op(Op::Min, &[exponent, most]);
-        }
-        p.op(Op::Exp, &[exponent])
+        let exponent = p.sub(log, shift);
+        let exp = p.op(Op::Exp, &[exponent]);
+        if hold { self.held(exp) } else { exp }
+    }
+
+    /// An exponential that is finite, since its weight may be 0.
+    pub(super) fn held(&mut self, exp: ExprId) -> ExprId {
+        let most = self.program.real(HELD);
+        self.program.op(Op::Min, &[exp, most])
     }
 
     /// A sum of terms, some of them exponentials.
