@@ -81,7 +81,7 @@ impl Code {
         Ok(())
     }
 
-    /// Cells of a buffer, with room for the last vector.
+    /// Cells of a buffer.
     fn words(&self, id: BufferId, work: &Workspace) -> u64 {
         self.bytes(id, work).div_ceil(8).max(1)
     }
