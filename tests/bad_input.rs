@@ -207,19 +207,31 @@ fn labels_longer_than_inputs() {
 
 #[test]
 fn recurrences_without_an_end() {
-    let spec = "loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1]";
-    let said = refused(spec, r#"{"x": [1, 2]}"#, &[]);
+    let spec = "loss l(x: [T]) = sum(a) where a[T] = if x > 0 then x else a[T - 1]";
+    let said = refused(spec, r#"{"x": [-1, 2]}"#, &[]);
     assert_eq!(
         said,
         "\
 error: index -1 is out of range at position 1 of `a`, where axis T has 2 elements
- --> test:1:42
+ --> test:1:59
   |
-1 | loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1]
-  |                                          ^^^^^^^^
+1 | loss l(x: [T]) = sum(a) where a[T] = if x > 0 then x else a[T - 1]
+  |                                                           ^^^^^^^^
   |
   = note: at T = 0"
     );
+    // Where no element can do without another one, it needs no data to see that.
+    for spec in [
+        "loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1]",
+        "loss l(x: [T]) = sum(a) where a[T] = x * exp(-a[T + 1])",
+        "loss l(x: [T]) = sum(a) where a[T] = if b[T - 1] > 0 then x else 1  b[T] = 2 * a",
+        "loss l(x: [T]) = sum(a) where a[T] = x + (if x > 0 and a[T - 1] > 0 then 1 else a[T - 1]) + a[T - 2]",
+    ] {
+        let error = Spec::parse("test", spec).err().unwrap();
+        assert_eq!(error.exit_code(), 1, "{spec}");
+        let title = "error: the recurrence of `a` has no base case\n";
+        assert!(error.to_string().starts_with(title), "{error}");
+    }
     let both = "loss l(x: [T]) = sum(a) where a[T] = x + a[T - 1 else 0] + a[T + 1 else 0]";
     let error = Spec::parse("test", both).err().unwrap();
     assert_eq!(error.exit_code(), 1);

@@ -215,7 +215,12 @@ fn a_sequence_longer_than_its_input_costs_infinitely_much() {
 /// What reads a step that there is not is named, with its place.
 #[test]
 fn a_recurrence_without_its_base_is_an_error() {
-    let text = "loss f(x: [N, T]) = sum[N, T](a)\n  where a[N, T] = x + a[N, T - 1]";
+    let always = "loss f(x: [N, T]) = sum[N, T](a)\n  where a[N, T] = x + a[N, T - 1]";
+    let refused = Spec::parse("f", always).err().unwrap().to_string();
+    assert!(refused.contains("`a` has no base case"), "{refused}");
+    // Here it is the data that have none.
+    let text =
+        "loss f(x: [N, T]) = sum[N, T](a)\n  where a[N, T] = if x > 2 then x else x + a[N, T - 1]";
     let kernel = kernel("f", text, Dtype::F64);
     let error = kernel
         .evaluate(&[("x", &reals(&[2, 3], &[1.0; 6]))], &[])

@@ -3,7 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::graph;
 use crate::interp;
-use crate::ir::{Body, ExprId, Node, Program, TensorId};
+use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, Visited};
 use crate::rewrite::index;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub(super) fn check(program: &Program) -> Result<(), Vec<Diagnostic>> {
         }
         if let Err((reader, read)) = order(program, &group) {
             errors.push(no_order(program, &group, reader, read));
+        } else if let Some((reader, read)) = endless(program, &group) {
+            errors.push(no_base(program, reader, read));
         }
     }
     if errors.is_empty() {
@@ -88,6 +90,80 @@ pub(super) fn check(program: &Program) -> Result<(), Vec<Diagnostic>> {
     } else {
         Err(errors)
     }
+}
+
+/// A read by which every element of a definition needs another one of the group, and so on without end.
+fn endless(program: &Program, group: &[TensorId]) -> Option<(TensorId, ExprId)> {
+    let certain: Vec<Vec<(ExprId, TensorId)>> = group
+        .iter()
+        .map(|&t| certain_reads(program, group, t))
+        .collect();
+    let place = |t: &TensorId| group.iter().position(|g| g == t);
+    let edges: Vec<Vec<usize>> = certain
+        .iter()
+        .map(|reads| reads.iter().filter_map(|(_, t)| place(t)).collect())
+        .collect();
+    let all: Vec<usize> = (0..group.len()).collect();
+    graph::components(&edges, &all)
+        .into_iter()
+        .find_map(|cycle| {
+            let reader = *cycle.iter().min()?;
+            let within = |t: &TensorId| place(t).is_some_and(|k| cycle.contains(&k));
+            let (read, _) = certain[reader].iter().find(|(_, t)| within(t))?;
+            Some((group[reader], *read))
+        })
+}
+
+/// The reads of the group, without a default, that every evaluation of an element evaluates.
+fn certain_reads(
+    program: &Program,
+    group: &[TensorId],
+    reader: TensorId,
+) -> Vec<(ExprId, TensorId)> {
+    let mut out = vec![];
+    let mut seen = Visited::new(program);
+    let mut stack = match program.body(reader) {
+        Some(Body::Expr(e)) => vec![*e],
+        Some(Body::Argsort { .. } | Body::Grad { .. }) | None => vec![],
+    };
+    while let Some(e) = stack.pop() {
+        if !seen.insert(e) {
+            continue;
+        }
+        match program.node(e) {
+            Node::Read {
+                tensor,
+                index,
+                default,
+            } => {
+                if default.is_none() && group.contains(tensor) {
+                    out.push((e, *tensor));
+                }
+                stack.extend(index.iter().rev());
+            }
+            Node::If { condition, .. } => stack.push(*condition),
+            Node::Op(Op::And | Op::Or, o) => stack.push(o[0]),
+            Node::Op(_, o) => stack.extend(o.iter().rev()),
+            // It may have nothing to reduce.
+            Node::Reduce { .. } => {}
+            Node::Real(_)
+            | Node::Int(_)
+            | Node::Bool(_)
+            | Node::Axis(_)
+            | Node::Size(_)
+            | Node::Param(_) => {}
+        }
+    }
+    out
+}
+
+fn no_base(program: &Program, reader: TensorId, read: ExprId) -> Diagnostic {
+    let name = &program.get(reader).name;
+    let mut out = Diagnostic::error(format!("the recurrence of `{name}` has no base case"));
+    if let Some(span) = program.span(read).or(program.get(reader).span) {
+        out = out.at(span, "every element needs this one, also the first");
+    }
+    out.help("give the first one a value of its own: `if T == 0 then .. else ..`, or a default, as in `[T - 1 else 0]`")
 }
 
 fn no_order(
