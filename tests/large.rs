@@ -108,3 +108,18 @@ fn deep_inner_gradients_are_refused_with_their_limit() {
         .unwrap();
     assert!(error.to_string().contains("too large to derive"), "{error}");
 }
+
+/// 22 axes of extent 8 have 2^66 elements, which no count of copies holds.
+#[test]
+fn axes_that_are_too_many_to_write_out_compile() {
+    let axes: Vec<String> = (0..22).map(|k| format!("A{k}")).collect();
+    let extents: Vec<String> = axes.iter().map(|a| format!("axis {a} = 8")).collect();
+    let text = format!(
+        "loss f(x: [N]) = sum(x) * sum[{}](x[0] + {}) + sum[B](x[0] * B)\n  where\n    {}\n    axis B = 3",
+        axes.join(", "),
+        axes.join(" + "),
+        extents.join("\n    ")
+    );
+    let loss = Spec::parse("many_axes", &text).unwrap().derive().unwrap();
+    assert!(loss.compile(&Options::default()).unwrap().code_size() > 0);
+}

@@ -18,19 +18,17 @@ pub(super) fn unroll(parts: &mut Parts) -> Result<(), Diagnostic> {
     let order = parts.topological();
     let recurrences = Recurrences::find(parts)?;
     let heads = unrollable_heads(parts, &order, &recurrences);
-    let mut copies = 0;
+    let mut copies = 0usize;
     for &id in &order {
         let part = parts.part(id);
         let axes = constant_axes(parts, part, &heads, id);
-        let n: u64 = axes
-            .iter()
-            .filter_map(|&a| constant(&parts.pool, a))
-            .product();
-        copies += if axes.is_empty() {
-            0
-        } else {
-            n as usize * parts.pool.reachable(part.roots()).len()
-        };
+        if axes.is_empty() {
+            continue;
+        }
+        let extents = axes.iter().filter_map(|&a| constant(&parts.pool, a));
+        let n = extents.fold(1, |n: usize, e| n.saturating_mul(e as usize));
+        let nodes = parts.pool.reachable(part.roots()).len();
+        copies = copies.saturating_add(n.saturating_mul(nodes));
     }
     if copies == 0 || copies > MAX_NODES {
         return Ok(());
