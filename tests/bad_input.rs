@@ -184,6 +184,29 @@ fn indices_that_wrap() {
     }
 }
 
+/// A sum of nothing is 0, and so is the gradient by what all rows share.
+#[test]
+fn no_rows_at_all() {
+    let parts = evaluated("loss l(x: [N]) = sum(x / size(N))", r#"{"x": []}"#);
+    assert_eq!(parts.value.reals(), Some(&[0.0][..]));
+    let spec = "loss l(w: [D], b: [] | x: [N, D], y: [N]) = mean[N]((sum[D](w * x) + b - y)^2)";
+    let loss = open(spec)
+        .derive()
+        .unwrap()
+        .compile(&Options::default())
+        .unwrap();
+    let (w, b) = (
+        Array::real(&[2], vec![1.0, 2.0]),
+        Array::real(&[], vec![0.5]),
+    );
+    let (x, y) = (Array::real(&[0, 2], vec![]), Array::real(&[0], vec![]));
+    let data = [("w", &w), ("b", &b), ("x", &x), ("y", &y)];
+    let none = loss.evaluate(&data, &[]).unwrap();
+    assert!(none.value.number().is_some_and(f64::is_nan));
+    assert_eq!(none.gradients[0].values, [0.0, 0.0]);
+    assert_eq!(none.gradients[1].values, [0.0]);
+}
+
 #[test]
 fn all_rows_ignored() {
     let out = evaluated(

@@ -138,7 +138,11 @@ impl Sum {
                 let moves = !self.touches(program, e)
                     && (finite || self.free_factors && self.conditions.is_empty());
                 let side = if moves { &mut outside } else { &mut inside };
-                if divides {
+                if moves && divides && self.may_be_empty(program, e) {
+                    // Outside it would divide the sum of nothing by 0.
+                    let one = program.real(1.0);
+                    side.under.push(program.op(Op::Max, &[e, one]));
+                } else if divides {
                     side.under.push(e)
                 } else {
                     side.over.push(e)
@@ -160,6 +164,14 @@ impl Sum {
         let inner = self.reduction(program);
         let outside = outside.build(program);
         program.product(outside, inner)
+    }
+
+    /// Whether a size is that of an axis that stays, so that nothing is summed where it is 0.
+    fn may_be_empty(&self, program: &Program, size: ExprId) -> bool {
+        let of = |a: &AxisId| program.size_extent(size) == Some(program.extent_of(*a));
+        let parts = || self.conditions.iter().chain([&self.body]);
+        let used = |a: &&AxisId| parts().any(|&e| program.is_free(**a, e));
+        self.axes.iter().filter(used).any(of)
     }
 
     fn reduction(self, program: &mut Program) -> ExprId {

@@ -1,6 +1,6 @@
 //! Sums, products, powers and extrema in canonical form.
 
-use crate::ir::{ExprId, Node, Op, Program, Type};
+use crate::ir::{ExprId, ExtentId, Node, Op, Program, Type};
 use crate::rewrite::index;
 
 impl Program {
@@ -331,10 +331,17 @@ impl Program {
         self.raw(Op::Div, &[a, b])
     }
 
-    /// A size made real, which is at least 1 wherever anything is evaluated.
+    /// Whether an expression is a size made real, which is at least 1 where an axis of its extent is evaluated.
     pub fn is_size(&self, e: ExprId) -> bool {
-        self.unary(e, Op::ToReal)
-            .is_some_and(|i| matches!(self.node(i), Node::Size(_)))
+        self.size_extent(e).is_some()
+    }
+
+    /// The extent that an expression is the size of, made real.
+    pub fn size_extent(&self, e: ExprId) -> Option<ExtentId> {
+        match self.node(self.unary(e, Op::ToReal)?) {
+            Node::Size(extent) => Some(*extent),
+            _ => None,
+        }
     }
 
     pub fn pow(&mut self, a: ExprId, b: ExprId) -> ExprId {
