@@ -969,6 +969,15 @@ fn wrong_data() {
         assert!(err.contains(says), "{all:?} {input}: {err}");
     }
     let csv = file("data/ce.csv", "logits,target\n1,0\n");
+    // Of one name in two files none wins; what the loss does not read may be in both.
+    let more = file("data/more.json", r#"{"y": [1, 1], "id": [7, 8]}"#);
+    let others = file("data/others.json", r#"{"yhat": [1, 1], "id": [7, 8]}"#);
+    prints(&["eval", "mse", "--data", &more, "--data", &others]);
+    let (code, _, err) = said(&["eval", "mse", "--data", &two, "--data", &more], "");
+    assert!(
+        code == 2 && err.contains(&format!("`y` is in `{two}` and in `{more}`")),
+        "{err}"
+    );
     let (code, _, err) = said(
         &["eval", "cross_entropy", "--data", &csv, "--data", &two],
         "",

@@ -185,7 +185,14 @@ fn look(
     if probe.words.contains(" of the size of ") && broken.is_some_and(f64::is_infinite) {
         return None;
     }
-    let cause = watch.seen.iter().find(|(_, s)| !kink(*s)).copied();
+    let mut causes = watch.seen.iter().filter(|(_, s)| !kink(*s)).copied();
+    // The root of 0 is 0: it breaks a derivative, but no value.
+    let root = |s: Singular| broken.is_some() && matches!(s, Singular::Zero(Op::Sqrt));
+    let first = causes.next();
+    let cause = match first {
+        Some((_, s)) if root(s) => causes.find(|(_, s)| !root(*s)).or(first),
+        _ => first,
+    };
     // The mean of no rows is NaN, also where it is a sum divided by that of the weights.
     let of_nothing = match cause {
         Some((_, Singular::EmptyMean)) => true,

@@ -153,8 +153,7 @@ impl From<Dtype> for crate::codegen::Dtype {
 pub struct Eval {
     /// A path, `-` for standard input, or the name of a shipped loss
     pub spec: String,
-    /// A file with the inputs: .npz, .json, .csv, or NAME=FILE.npy, `-` for standard input; may be given several times,
-    /// and of two arrays with one name the later counts
+    /// A file with the inputs: .npz, .json, .csv, or NAME=FILE.npy, `-` for standard input; may be given several times
     #[arg(long, value_name = "FILE", required = true)]
     pub data: Vec<String>,
     /// Set a hyperparameter; may be given several times

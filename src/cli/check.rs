@@ -69,7 +69,7 @@ fn one(name: &str, args: &Check, out: &mut Output) -> Result<String, Failure> {
                 spec.name()
             ));
         } else if let Some(span) = rewrite.span {
-            let mut d = Diagnostic::warning("this is stable only as it is rewritten");
+            let mut d = Diagnostic::warning("made stable for you: nothing to change");
             d.severity = Severity::Note;
             out.diagnostic(&d.at(span, format!("by the rule `{rule}`")), spec.sources());
         }

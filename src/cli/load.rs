@@ -8,9 +8,10 @@ use crate::error::Error;
 use crate::loss::Loss;
 use std::io::Read;
 
-/// All arrays of all files; of two with one name the later counts.
+/// All arrays of all files; two with one name that the loss reads are a mistake.
 pub(super) fn load(flag: &str, files: &[String], loss: &Loss) -> Result<Named, Failure> {
     let mut all: Named = vec![];
+    let mut origins: Vec<String> = vec![];
     let needed = |name: &str| {
         loss.program()
             .inputs
@@ -42,11 +43,26 @@ pub(super) fn load(flag: &str, files: &[String], loss: &Loss) -> Result<Named, F
             if format == Format::Csv {
                 one_axis(loss, &name, file)?;
             }
-            all.retain(|(n, _)| *n != name);
+            let other = all.iter().position(|(n, _)| *n == name);
+            if let Some(k) = other.filter(|_| needed(&name)) {
+                return Err(twice(&name, &origins[k], shown, flag));
+            }
             all.push((name, array));
+            origins.push(shown.to_string());
         }
     }
     Ok(all)
+}
+
+/// An array that two files hold, or one file that is given twice.
+fn twice(name: &str, first: &str, second: &str, flag: &str) -> Failure {
+    let title = if first == second {
+        format!("`{first}` is given twice with `{flag}`: two arrays are called `{name}`")
+    } else {
+        format!("`{name}` is in `{first}` and in `{second}`")
+    };
+    let error = Diagnostic::data(title).help("take one of them away, or give it another name");
+    Error::plain(error).into()
 }
 
 /// The bytes of a file, or of standard input, and what they are by its name or, without one, by their look.

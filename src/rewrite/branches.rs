@@ -2,7 +2,7 @@
 //! goes where the condition proves the range, and a comparison of indices that it implies is true.
 
 use super::product::is_closed;
-use super::{Memo, distinct_binders, index, live, map_operands, sums};
+use super::{Memo, distinct_binders, index, keep_span, live, locate_new, map_operands, sums};
 use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type, Visited};
 
 /// How many nodes one body may cost; branches that share much are left as they are beyond it.
@@ -94,7 +94,12 @@ impl Settle<'_> {
             self.budget
         });
         for e in ids {
+            let before = self.program.node_count();
             let new = self.node(e, conditions, memo);
+            keep_span(self.program, e, new);
+            if let Some(span) = self.program.span(e) {
+                locate_new(self.program, before, span);
+            }
             memo.insert(e, new);
         }
         memo[&root]

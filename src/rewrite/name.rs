@@ -1,7 +1,7 @@
 //! A-normal form (rule 2): every reduction and every n-ary logsumexp becomes a definition of its own, so that its answer
 //! has a name when its derivative needs it, and no reduction stands in a body whose axes it does not have.
 
-use super::{Memo, Substitution, index, map_operands, substitute};
+use super::{Memo, Substitution, index, keep_span, map_operands, substitute};
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -107,6 +107,7 @@ impl<'a> Naming<'a> {
             } else {
                 self.name(id)
             };
+            keep_span(self.program, id, new);
             self.memo.insert(id, new);
         }
         self.memo[&root]

@@ -2,7 +2,7 @@
 
 use super::equal::Pool;
 use super::inline::{op_weight, weight};
-use super::{Memo, Substitution, index, live, map_operands, recurrent, substitute};
+use super::{Memo, Substitution, index, keep_span, live, map_operands, recurrent, substitute};
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -275,6 +275,7 @@ impl Sharing {
                 let node = map_operands(program.node(e), |c| memo[&c]);
                 program.make(node)
             };
+            keep_span(program, e, new);
             if own && e == root {
                 answer = new;
             } else {
