@@ -102,7 +102,7 @@ impl Emitter<'_> {
     }
 
     /// The conditions by which all indices of a read are in range.
-    fn proof(&mut self, from: Source, index: &[Id], known: &[Id]) -> Option<Option<Id>> {
+    pub(super) fn proof(&mut self, from: Source, index: &[Id], known: &[Id]) -> Option<Option<Id>> {
         let shape = self.parts.pool.shape(from).to_vec();
         let mut needed: Vec<Id> = vec![];
         for (&i, extent) in index.iter().zip(shape) {
@@ -123,7 +123,7 @@ impl Emitter<'_> {
     }
 
     /// The condition of an evaluation that can fail and may move out of loops: a loop that never runs must not fail.
-    fn effective(&mut self, id: Id, condition: Option<Id>) -> Option<Id> {
+    pub(super) fn effective(&mut self, id: Id, condition: Option<Id>) -> Option<Id> {
         let mut all = condition;
         if !self.parts.pool.partial(id) {
             return all;
@@ -211,7 +211,15 @@ impl Emitter<'_> {
             }
             Node::Op(op @ (Op::IntDiv | Op::Mod), o) => {
                 let (a, b) = (self.emit(o[0], condition), self.emit(o[1], condition));
-                let when = self.effective(id, condition).map(|c| self.emit(c, None));
+                let when = match self.is_never(condition) {
+                    true => {
+                        let zero = self.parts.pool.int(0);
+                        Some(self.parts.pool.op(Op::Ne, &[o[1], zero]))
+                    }
+                    false => self.effective(id, condition),
+                };
+                let under = condition.filter(|_| self.is_never(condition));
+                let when = when.map(|c| self.emit(c, under));
                 let all: Vec<ValueId> = [Some(a), Some(b), when].into_iter().flatten().collect();
                 (self.deepest(&all), Expr::Divide { op, a, b, when })
             }
@@ -268,11 +276,26 @@ impl Emitter<'_> {
         {
             return self.branch(from, index, d, condition);
         }
-        let checked = default.is_none()
-            && index
-                .iter()
-                .zip(&shape)
-                .any(|(&i, &e)| !self.parts.pool.fits(i, e));
+        let fits = index
+            .iter()
+            .zip(&shape)
+            .all(|(&i, &e)| self.parts.pool.fits(i, e));
+        // Where nothing can fail, 0 is read beyond the end.
+        let default = match default {
+            None if !fits && self.is_never(effective) => {
+                let pool = &mut self.parts.pool;
+                let ty = match from {
+                    Source::Input(k) => pool.input_shapes[k as usize].0,
+                    Source::Part(p) => pool.part_shapes[p.index()].0,
+                };
+                Some(match ty {
+                    Type::Bool => pool.mk(Node::Bool(false)),
+                    Type::Int | Type::Real => pool.identity(FoldOp::Sum, ty),
+                })
+            }
+            default => default,
+        };
+        let checked = default.is_none() && !fits;
         let at: Vec<Index> = match cells {
             Some(cells) => self.cells(&cells, index, condition),
             None => positions
@@ -281,7 +304,8 @@ impl Emitter<'_> {
                 .collect(),
         };
         let or = default.map(|d| self.emit(d, None));
-        let when = effective.filter(|_| checked).map(|c| self.emit(c, None));
+        let under = condition.filter(|_| self.is_never(condition));
+        let when = effective.filter(|_| checked).map(|c| self.emit(c, under));
         let mut depth = ready.max(self.deepest(&or.into_iter().chain(when).collect::<Vec<_>>()));
         for i in &at {
             depth = depth.max(match i {
@@ -314,17 +338,12 @@ impl Emitter<'_> {
         default: Id,
         condition: Option<Id>,
     ) -> (usize, Expr) {
-        let shape = self.parts.pool.shape(from).to_vec();
         let pool = &mut self.parts.pool;
-        let mut inside = None;
-        for (&i, extent) in index.iter().zip(shape) {
-            if !pool.fits(i, extent) {
-                let here = super::normalize::in_range(pool, i, extent);
-                inside = pool.and(inside, Some(here));
-            }
-        }
         let read = pool.read(from, index.into());
-        let inside = inside.unwrap_or_else(|| pool.mk(Node::Bool(true)));
+        let inside = super::checks::all_in_range(pool, from, index);
+        if matches!(pool.node(inside), Node::Bool(true)) {
+            return self.load(from, index, None, (condition, condition));
+        }
         let not = pool.op(Op::Not, &[inside]);
         let c = self.emit(inside, condition);
         let a = self.emit_under(read, condition, inside);

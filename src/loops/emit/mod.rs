@@ -2,6 +2,7 @@
 //! once, folds in registers or in memory.
 
 mod buffers;
+mod checks;
 mod expr;
 mod parts;
 mod stages;
@@ -9,7 +10,7 @@ mod stages;
 use super::align::{Class, Classes};
 use super::levels::Tree;
 use super::part::{Cell, Kind, Part, Parts};
-use super::pool::{Id, Node, PartId, Source};
+use super::pool::{Id, Node, PartId, Pool, Source, for_children};
 use super::storage::Layout;
 use super::*;
 use crate::ir::{AxisId, Op, Type};
@@ -137,7 +138,7 @@ impl<'a> Emitter<'a> {
             .iter()
             .map(|&l| self.layout.class(l))
             .collect();
-        let depth_of = |pool: &super::pool::Pool, i: Id| {
+        let depth_of = |pool: &Pool, i: Id| {
             let axes = pool.free(i).iter();
             let place =
                 axes.filter_map(|a| path.iter().position(|c| self.class_axis[c.index()] == *a));

@@ -7,7 +7,7 @@ impl Emitter<'_> {
         let plan = self.plan_of(id).clone();
         let part = self.parts.part(id).clone();
         if part.is_map() {
-            let value = self.emit(plan.body, None);
+            let value = self.whole(plan.body, None);
             self.name(value, &part);
             self.finish(id, value, None);
             return;
@@ -17,9 +17,9 @@ impl Emitter<'_> {
             Kind::Gemm { batch, rows } => return self.gemm(id, batch, rows),
             Kind::Map | Kind::Fold(_) => {}
         }
-        let guard = plan.guard.map(|g| self.emit(g, None));
+        let guard = plan.guard.map(|g| self.whole(g, None));
         let condition = plan.guard.filter(|_| self.parts.pool.partial(plan.body));
-        let value = self.emit(plan.body, condition);
+        let value = self.whole(plan.body, condition);
         self.fold(id, value, guard, false);
     }
 
@@ -200,6 +200,7 @@ impl Emitter<'_> {
         let plan = self.plan_of(id).clone();
         let op = if op == FoldOp::Count { FoldOp::Sum } else { op };
         let condition = plan.guard.filter(|_| guard.is_some());
+        self.places(&plan.at, condition);
         let (to, at) = match part.into {
             Some(target) => {
                 let to = self.plan_of(target).buffer;
@@ -225,6 +226,15 @@ impl Emitter<'_> {
         self.store(to, at, How::Combine(op), value, guard);
     }
 
+    /// Computes the indices that can fail, so that they are at hand.
+    fn places(&mut self, at: &[Id], condition: Option<Id>) {
+        for &i in at {
+            if self.parts.pool.partial(i) {
+                self.whole(i, condition);
+            }
+        }
+    }
+
     pub(super) fn cells(&mut self, cells: &[Cell], at: &[Id], condition: Option<Id>) -> Vec<Index> {
         cells
             .iter()
@@ -239,6 +249,7 @@ impl Emitter<'_> {
     pub(super) fn finish(&mut self, id: PartId, value: ValueId, fold: Option<FoldOp>) {
         let plan = self.plan_of(id).clone();
         if let Some(to) = plan.buffer {
+            self.places(&plan.at, None);
             let at = match self.parts.part(id).output.as_ref().map(|o| o.cell.clone()) {
                 Some(cells) => self.cells(&cells, &plan.at, None),
                 None => {
