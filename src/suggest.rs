@@ -7,7 +7,11 @@ pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let distance = strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase());
         // A third of the letters may differ; a single letter says too little.
         let longest = name.chars().count().max(candidate.chars().count());
-        if longest > 1 && distance * 3 <= longest.max(3) && best.is_none_or(|(d, _)| distance < d) {
+        let says_something = longest > 1 || distance == 0;
+        if says_something
+            && distance * 3 <= longest.max(3)
+            && best.is_none_or(|(d, _)| distance < d)
+        {
             best = Some((distance, candidate));
         }
     }
@@ -26,5 +30,6 @@ mod tests {
         assert_eq!(closest("Sum", known), Some("sum"));
         assert_eq!(closest("lse", known), None);
         assert_eq!(closest("M", known), None);
+        assert_eq!(closest("n", known), Some("N"));
     }
 }

@@ -228,6 +228,24 @@ fn labels_longer_than_inputs() {
     assert_eq!(out.gradients[0].values, [0.0; 6]);
 }
 
+/// An index that is out of range stands where the source says it, not in the definition that it ends up in.
+#[test]
+fn indices_of_definitions_that_go() {
+    let data = r#"{"x": [0.5, 1], "t": [0, 7]}"#;
+    for spec in [
+        "loss l(x: [N] | t: int[N]) = mean[N](a[t]) where a[N] = 2 * b[N] b[N] = sin(x)",
+        "loss l(x: [N] | t: int[N]) = mean[N](a[t]) where a[N] = exp(sin(x)) + cos(x) / tan(x)",
+        "loss l(x: [N] | t: int[N]) = mean[N](a[t]) where a[N] = count[M](x[M] > x[N] + 1)",
+    ] {
+        let said = refused(spec, data, &[]);
+        assert!(said.starts_with("error: index 7 is out of range"), "{said}");
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[1], " --> test:1:38", "{said}");
+        let caret = lines[4].trim_start_matches(['|', ' ']);
+        assert_eq!(caret, "^^^^", "{said}");
+    }
+}
+
 #[test]
 fn recurrences_without_an_end() {
     let spec = "loss l(x: [T]) = sum(a) where a[T] = if x > 0 then x else a[T - 1]";

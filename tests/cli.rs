@@ -703,6 +703,9 @@ fn wrong_files() {
     let hole = file("files/hole.csv", "yhat,y\n1,2\n3,\n");
     let columns = file("files/columns.csv", "y,y\n1,2\n");
     let blank = file("files/blank.csv", "");
+    let short = file("files/short.csv", "yhat,y\n1,2\n3\n");
+    let semicolons = file("files/semicolons.csv", "yhat;y\n1;2\n");
+    let python = file("files/python.json", r#"{"yhat": [NaN], "y": [1]}"#);
     let bytes = file("files/bytes.csv", b"yhat,y\n\xff,1\n");
     let zip = file("files/zip.npz", b"PK\x03\x04 and no more");
     for (arguments, says) in [
@@ -752,6 +755,18 @@ fn wrong_files() {
         (
             vec!["eval", "mse", "--data", &columns],
             "two columns have the name `y`",
+        ),
+        (
+            vec!["eval", "mse", "--data", &short],
+            "line 3 has 1 cell, the line of names 2",
+        ),
+        (
+            vec!["eval", "mse", "--data", &semicolons],
+            "its columns stand apart by ';', not by a comma",
+        ),
+        (
+            vec!["eval", "mse", "--data", &python],
+            "JSON has no NaN; write it as a text: \"NaN\"",
         ),
         (vec!["eval", "mse", "--data", &blank], "it is empty"),
         (

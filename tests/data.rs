@@ -148,7 +148,7 @@ fn csv() {
         ("y,y\n1,2\n", "two columns have the name `y`"),
         ("y,z\n1,two\n", "line 2: column `z` is `two`, not a number"),
         ("y,z\n1,\n", "line 2: column `z` is empty"),
-        ("y,z\n1,2,3\n", "found record with 3 fields"),
+        ("y,z\n1,2,3\n", "line 2 has 3 cells, the line of names 2"),
         ("", "it is empty"),
     ] {
         let error = text(Format::Csv, bad).unwrap_err();

@@ -103,10 +103,10 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
         kernel.code_size(),
         kernel.target()
     );
-    let time = warm(&spec, args, options)?;
+    let (time, runs) = warm(&spec, args, options)?;
     let _ = writeln!(
         text,
-        "time    {:.2} ms from text to callable kernel (median of {RUNS}, warm)",
+        "time    {:.2} ms from text to callable kernel (median of {runs}, warm)",
         millis(time)
     );
     out.print(&text);
@@ -115,11 +115,17 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
 
 /// How often the whole pipeline runs for the report.
 const RUNS: usize = 5;
+/// After this long it has run often enough.
+const ENOUGH: Duration = Duration::from_secs(1);
 
-/// The median time of the whole way from text to a callable kernel, once everything was used before.
-fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Duration, crate::error::Error> {
+/// The median time of the whole way from text to a callable kernel, once everything was used before, and of how many.
+fn warm(
+    spec: &Spec,
+    args: &Compile,
+    options: &Options,
+) -> Result<(Duration, usize), crate::error::Error> {
     let mut times = vec![];
-    for _ in 0..RUNS {
+    while times.len() < RUNS && times.iter().sum::<Duration>() < ENOUGH {
         let start = Instant::now();
         let again = spec.again()?;
         let kernel = derive(&again, &args.rows)?.compile(options)?;
@@ -127,7 +133,7 @@ fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Duration, crat
         drop(kernel);
     }
     times.sort();
-    Ok(times[RUNS / 2])
+    Ok((times[times.len() / 2], times.len()))
 }
 
 fn millis(d: Duration) -> f64 {

@@ -28,9 +28,15 @@ pub(super) fn read(file: &str, bytes: &[u8], needed: Needed) -> Result<Named, Di
     {
         return Err(broken(file, format!("two columns have the name `{name}`")));
     }
+    if let [only] = &names[..]
+        && let Some(separator) = [';', '\t', '|'].into_iter().find(|&c| only.contains(c))
+    {
+        let what = format!("its columns stand apart by {separator:?}, not by a comma");
+        return Err(broken(file, what));
+    }
     let mut columns: Vec<Result<Vec<f64>, Diagnostic>> = vec![Ok(vec![]); names.len()];
     for record in reader.records() {
-        let record = record.map_err(|e| broken(file, e))?;
+        let record = record.map_err(|e| broken(file, odd_record(&e)))?;
         let line = record.position().map_or(0, |p| p.line());
         for ((column, cell), name) in columns.iter_mut().zip(record.iter()).zip(&names) {
             let Ok(values) = column else { continue };
@@ -54,6 +60,25 @@ pub(super) fn read(file: &str, bytes: &[u8], needed: Needed) -> Result<Named, Di
     };
     let arrays = columns.into_iter().map(|c| c.map(array));
     those_needed(names.into_iter().zip(arrays), needed)
+}
+
+/// What is wrong with a record, in words.
+fn odd_record(error: &::csv::Error) -> String {
+    match error.kind() {
+        ::csv::ErrorKind::UnequalLengths {
+            pos,
+            expected_len,
+            len,
+        } => {
+            let line = pos.as_ref().map_or(0, ::csv::Position::line);
+            let cells = |n: u64| format!("{n} cell{}", if n == 1 { "" } else { "s" });
+            format!(
+                "line {line} has {}, the line of names {expected_len}",
+                cells(*len)
+            )
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn cell_value(cell: &str) -> Option<f64> {

@@ -12,12 +12,26 @@ pub(super) fn read(file: &str, bytes: &[u8], needed: Needed) -> Result<Named, Di
         return Err(broken(file, "it is not an object of arrays")
             .help("write {\"yhat\": [...], \"y\": [...]}"));
     }
-    let members: Members = serde_json::from_str(text).map_err(|e| broken(file, e))?;
+    let members: Members = serde_json::from_str(text).map_err(|e| unread(file, text, &e))?;
     let read = |(name, v): (String, Value)| {
         let array = array(file, &name, &v);
         (name, array)
     };
     those_needed(members.0.into_iter().map(read), needed)
+}
+
+/// Why a text is not read, with help for what Python writes.
+fn unread(file: &str, text: &str, error: &serde_json::Error) -> Diagnostic {
+    let d = broken(file, error);
+    let line = text.lines().nth(error.line().saturating_sub(1));
+    let here = line.and_then(|l| l.get(error.column().saturating_sub(1)..));
+    let is_word = |word: &&&str| here.is_some_and(|h| h.starts_with(**word));
+    match ["NaN", "Infinity"].iter().find(is_word) {
+        Some(word) => d.help(format!(
+            "JSON has no {word}; write it as a text: \"{word}\""
+        )),
+        None => d,
+    }
 }
 
 /// An object's members in their order, each name once.

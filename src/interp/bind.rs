@@ -6,6 +6,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ir::{
     Dim, Domain, ExprId, ExtentId, ExtentKind, Node, Program, TensorId, TensorKind, Type,
 };
+use crate::suggest;
 
 /// Data that fit a program.
 #[derive(Debug, Clone)]
@@ -111,10 +112,7 @@ fn missing(program: &Program, input: TensorId, data: &[(&str, &Array)]) -> Diagn
     ));
     let unused = |n: &&str| !program.inputs.iter().any(|&i| *program.get(i).name == **n);
     let names: Vec<&str> = data.iter().map(|(n, _)| *n).filter(unused).collect();
-    if let Some(near) = names
-        .iter()
-        .find(|n| strsim::damerau_levenshtein(n, &t.name) <= 2)
-    {
+    if let Some(near) = suggest::closest(&t.name, names) {
         d = d.help(format!("there is a `{near}`; name it `{}`", t.name));
     } else if !data.is_empty() {
         let all: Vec<String> = data.iter().map(|(n, _)| format!("`{n}`")).collect();

@@ -265,15 +265,10 @@ pub(super) fn rewrite(parts: &mut Parts, root: Id, inlined: &Inlined, softmax: b
     pool.rebuild(root, &mut |pool, node| match node {
         Node::Read {
             from: Source::Part(p),
-            index,
-            default,
+            ..
         } => match inlined.get(&p) {
-            Some((head, body)) => read_inlined(pool, p, head, *body, &index, default),
-            None => pool.make(Node::Read {
-                from: Source::Part(p),
-                index,
-                default,
-            }),
+            Some((head, body)) => read_inlined(pool, node, head, *body),
+            None => pool.make(node),
         },
         Node::Op(Op::Exp, operands) if softmax => match weight(pool, parts, weights, operands[0]) {
             Some(w) => w,
@@ -296,18 +291,22 @@ pub(super) fn rewrite(parts: &mut Parts, root: Id, inlined: &Inlined, softmax: b
     })
 }
 
-fn read_inlined(
-    pool: &mut Pool,
-    part: PartId,
-    head: &[AxisId],
-    body: Id,
-    index: &[Id],
-    default: Option<Id>,
-) -> Id {
+/// What a read of a part with the given head and body is, without the part.
+fn read_inlined(pool: &mut Pool, read: Node, head: &[AxisId], body: Id) -> Id {
+    let id = pool.mk(read);
+    let site = pool.span(id);
+    let Node::Read {
+        from,
+        index,
+        default,
+    } = pool.node(id).clone()
+    else {
+        return id;
+    };
     let map: Vec<(AxisId, Id)> = head.iter().copied().zip(index.iter().copied()).collect();
-    let value = pool.subst(body, &map);
+    let value = pool.subst_at(body, &map, site);
     let Some(default) = default else { return value };
-    let shape = pool.shape(Source::Part(part)).to_vec();
+    let shape = pool.shape(from).to_vec();
     let mut inside = None;
     for (&i, extent) in index.iter().zip(shape) {
         if !pool.fits(i, extent) {

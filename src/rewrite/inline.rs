@@ -139,13 +139,15 @@ pub fn inline(program: &mut Program, outputs: &[TensorId]) {
     let mut memo = Memo::default();
     for &t in &order {
         // A member of a recurrence may be read by a definition that comes before it, so it is never inlined itself.
-        rebuild_body(program, t, &mut memo, |program, _, node| match node {
+        rebuild_body(program, t, &mut memo, |program, old, node| match node {
             Node::Read {
                 tensor,
                 ref index,
                 default: None,
             } if gone.contains(&tensor) => {
-                instantiate(program, tensor, index).unwrap_or_else(|| program.make(node.clone()))
+                let site = program.span(old);
+                instantiate(program, tensor, index, site)
+                    .unwrap_or_else(|| program.make(node.clone()))
             }
             node => program.make(node),
         });
@@ -261,13 +263,14 @@ pub fn inline_reductions(program: &mut Program, outputs: &[TensorId]) {
     }
     let mut memo = Memo::default();
     for &t in &order {
-        rebuild_body(program, t, &mut memo, |program, _, node| match node {
+        rebuild_body(program, t, &mut memo, |program, old, node| match node {
             Node::Read {
                 tensor,
                 ref index,
                 default: None,
             } if gone.contains(&tensor) => {
-                match instantiate(program, tensor, index) {
+                let site = program.span(old);
+                match instantiate(program, tensor, index, site) {
                     // Definitions of their own may have bound the same axes.
                     Some(e) => with_fresh_binders(program, e),
                     None => program.make(node),

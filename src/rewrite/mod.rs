@@ -156,6 +156,17 @@ pub type Substitution = FxHashMap<AxisId, ExprId>;
 
 /// `root` with expressions for axes. Binders on the way are renamed, so nothing is captured.
 pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> ExprId {
+    substitute_at(program, root, map, None)
+}
+
+/// As [`substitute`], for a read at `site`: that is where the source says the indices that come in, so a read that gets one
+/// is there.
+fn substitute_at(
+    program: &mut Program,
+    root: ExprId,
+    map: &Substitution,
+    site: Option<Span>,
+) -> ExprId {
     if map.is_empty() {
         return root;
     }
@@ -180,10 +191,16 @@ pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> Ex
     for id in ids {
         let new = match program.node(id) {
             Node::Axis(a) => map[a],
-            Node::Reduce { .. } => substitute_reduction(program, id, map),
+            Node::Reduce { .. } => substitute_reduction(program, id, map, site),
             node => {
                 let node = map_operands(node, |c| memo.get(&c).copied().unwrap_or(c));
-                program.make(node)
+                let new = program.make(node);
+                if let Some(site) = site
+                    && takes_index(program, new, map)
+                {
+                    program.locate(new, site);
+                }
+                new
             }
         };
         keep_span(program, id, new);
@@ -192,7 +209,24 @@ pub fn substitute(program: &mut Program, root: ExprId, map: &Substitution) -> Ex
     memo[&root]
 }
 
-fn substitute_reduction(program: &mut Program, id: ExprId, map: &Substitution) -> ExprId {
+/// Whether `e` reads at an index that `map` brought in, another one than a bare axis.
+fn takes_index(program: &Program, e: ExprId, map: &Substitution) -> bool {
+    let Node::Read { index, .. } = program.node(e) else {
+        return false;
+    };
+    let computed = |i: &&ExprId| !matches!(program.node(**i), Node::Axis(_));
+    index
+        .iter()
+        .filter(computed)
+        .any(|i| map.values().any(|to| to == i))
+}
+
+fn substitute_reduction(
+    program: &mut Program,
+    id: ExprId,
+    map: &Substitution,
+    site: Option<Span>,
+) -> ExprId {
     let Node::Reduce {
         op,
         axes,
@@ -212,13 +246,18 @@ fn substitute_reduction(program: &mut Program, id: ExprId, map: &Substitution) -
         let new = program.index_of(new);
         inner.insert(old, new);
     }
-    let guard = guard.map(|g| substitute(program, g, &inner));
-    let body = substitute(program, body, &inner);
+    let guard = guard.map(|g| substitute_at(program, g, &inner, site));
+    let body = substitute_at(program, body, &inner, site);
     program.reduce(op, &renamed, guard, body)
 }
 
-/// The body expression of a definition read at `index`.
-pub fn instantiate(program: &mut Program, tensor: TensorId, index: &[ExprId]) -> Option<ExprId> {
+/// The body expression of a definition read at `index`; `site` is where the source reads it.
+pub fn instantiate(
+    program: &mut Program,
+    tensor: TensorId,
+    index: &[ExprId],
+    site: Option<Span>,
+) -> Option<ExprId> {
     let Some(Body::Expr(body)) = program.body(tensor) else {
         return None;
     };
@@ -230,13 +269,13 @@ pub fn instantiate(program: &mut Program, tensor: TensorId, index: &[ExprId]) ->
         .copied()
         .zip(index.iter().copied())
         .collect();
-    Some(substitute(program, body, &map))
+    Some(substitute_at(program, body, &map, site))
 }
 
 /// A copy of `e` whose reductions bind fresh axes, for a second use beside the first.
 pub fn renamed(program: &mut Program, e: ExprId) -> ExprId {
     match program.node(e) {
-        Node::Reduce { .. } => substitute_reduction(program, e, &Substitution::default()),
+        Node::Reduce { .. } => substitute_reduction(program, e, &Substitution::default(), None),
         _ => e,
     }
 }

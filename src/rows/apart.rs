@@ -298,7 +298,8 @@ fn factors_of_term(program: &mut Program, e: ExprId) -> Vec<ExprId> {
                 budget -= 1;
                 out.push(e);
                 stack.extend(
-                    instantiate(program, tensor, &index).filter(|_| program.body(tensor).is_some()),
+                    instantiate(program, tensor, &index, program.span(e))
+                        .filter(|_| program.body(tensor).is_some()),
                 );
             }
             _ => out.push(e),

@@ -167,7 +167,7 @@ pub fn sum(program: &mut Program) {
     let axes: Vec<AxisId> = head.iter().map(|&a| program.fresh(a)).collect();
     let index: Vec<ExprId> = axes.iter().map(|&a| program.index_of(a)).collect();
     // The rows' definition goes, so their reductions need no axes of their own.
-    let Some(row) = instantiate(program, program.value, &index) else {
+    let Some(row) = instantiate(program, program.value, &index, None) else {
         return;
     };
     let (guard, body) = match *program.node(row) {

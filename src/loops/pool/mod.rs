@@ -393,6 +393,12 @@ impl Pool {
 
     /// Replaces axes by ints.
     pub fn subst(&mut self, root: Id, map: &[(AxisId, Id)]) -> Id {
+        self.subst_at(root, map, None)
+    }
+
+    /// As [`Pool::subst`], for a read at `site`: that is where the source says the indices that come in, so a read that gets
+    /// one is there.
+    pub fn subst_at(&mut self, root: Id, map: &[(AxisId, Id)], site: Option<Span>) -> Id {
         if !self.free(root).iter().any(|a| {
             map.iter()
                 .any(|(b, to)| a == b && !matches!(self.node(*to), Node::Axis(c) if c == a))
@@ -404,6 +410,17 @@ impl Pool {
                 Some(&(_, to)) => to,
                 None => pool.mk(node),
             },
+            Node::Read { ref index, .. } if site.is_some() => {
+                let brought = |i: &Id| {
+                    !matches!(pool.node(*i), Node::Axis(_)) && map.iter().any(|(_, to)| to == i)
+                };
+                let here = index.iter().any(brought);
+                let read = pool.make(node);
+                if here {
+                    pool.locate(read, site);
+                }
+                read
+            }
             _ => pool.make(node),
         })
     }

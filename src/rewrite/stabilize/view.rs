@@ -103,7 +103,8 @@ impl Rewriter<'_> {
                 break;
             };
             let index = index.to_vec();
-            let Some(body) = instantiate(self.program, tensor, &index) else {
+            let site = self.program.span(current);
+            let Some(body) = instantiate(self.program, tensor, &index, site) else {
                 break;
             };
             self.looked.insert(current, body);
