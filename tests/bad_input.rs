@@ -67,6 +67,69 @@ fn argmax_of_nothing() {
     }
 }
 
+/// It is no error where a condition says that nobody asks for it, and one wherever somebody does.
+#[test]
+fn argmax_under_conditions() {
+    let read = "w[argmax[C](x)] * x[N, 0 else 1]";
+    for body in [
+        format!("sum[N](if size(C) > 0 then {read} else 3)"),
+        format!("sum[N](if any[C](x > 0) then {read} else 3)"),
+        format!("sum[N if size(C) > 0]({read})"),
+        format!("sum[N if any[C](x > 0)]({read})"),
+        "sum[N](if any[C](x > 0) then w[argmax[C if x > 0](x)] else 3)".into(),
+        "sum[N](if any[C](x > 0) then w[argmin[C if x > 0](w[C])] * w[0] else 3)".into(),
+        "sum[N](if size(C) > 0 and argmax[C](x) == 1 then w[1] else 3)".into(),
+        "if size(C) > 0 and size(N) > 0 then sum[N](w[argmax[C](x)]) else 3".into(),
+        "if size(C) > 0 then w[argmin[C](w)] + sum(x) else 3".into(),
+        "sum[N](if any[C](x > 0) then sum[D](if D == argmax[C](x) then w[D] else 0) else 3)".into(),
+    ] {
+        let spec = format!("loss l(w: [D] | x: [N, C]) = {body}");
+        let spec = match body.contains("[D]") {
+            true => spec,
+            false => spec.replace("w: [D]", "w: [C]"),
+        };
+        for data in [
+            r#"{"x": [], "w": []}"#,
+            r#"{"x": [[], [], []], "w": []}"#,
+            r#"{"x": [[-1, -2], [1, 2], [2, -1]], "w": [1, 2]}"#,
+            r#"{"x": [[-1, -2], [-1, -2], [-2, -1], [0, 0], [1, 2]], "w": [1, 2]}"#,
+        ] {
+            let shaped = arrays(data).into_iter().map(|(name, mut array)| {
+                if name == "x" && array.shape == [0] {
+                    array.shape = vec![0, 0];
+                }
+                (name, array)
+            });
+            let shaped: Vec<(String, Array)> = shaped.collect();
+            let data: Vec<(&str, &Array)> = shaped.iter().map(|(n, a)| (n.as_str(), a)).collect();
+            let loss = open(&spec).derive().unwrap();
+            let bound = bind(loss.program(), &data, &[]).unwrap();
+            let plain = evaluate(loss.program(), &bound, &loss.program().outputs());
+            let kernel = loss.compile(&Options::default()).unwrap();
+            match (plain, kernel.evaluate(&data, &[])) {
+                (Ok(want), Ok(got)) => {
+                    assert_eq!(want[0].reals(), got.value.reals(), "{body} {data:?}");
+                    let gradients = got.gradients.iter().map(|g| g.values.as_slice());
+                    for (want, got) in want[1..].iter().zip(gradients) {
+                        assert_eq!(want.reals(), Some(got), "{body} {data:?}");
+                    }
+                }
+                (plain, kernel) => {
+                    let (plain, kernel) = (plain.err(), kernel.err());
+                    panic!("{body} {data:?}: {plain:?} {kernel:?}")
+                }
+            }
+        }
+    }
+    // Asked for by one row of many.
+    let spec = "loss l(w: [C] | x: [N, C], b: bool[N]) = sum[N](if b then w[argmax[C if x > 0](x)] else 3)";
+    let data = r#"{"x": [[-1, -2], [1, 2], [-2, -1]], "w": [1, 2], "b": [false, true, true]}"#;
+    let said = refused(spec, data, &[]);
+    assert!(said.contains("argmax or argmin of nothing"), "{said}");
+    let fine = r#"{"x": [[-1, -2], [1, 2], [-2, -1]], "w": [1, 2], "b": [false, true, false]}"#;
+    assert_eq!(evaluated(spec, fine).value.reals(), Some(&[8.0][..]));
+}
+
 /// A definition that needs no memory still has a range.
 #[test]
 fn indices_of_cheap_definitions() {

@@ -395,7 +395,8 @@ impl<'u, 'f> Gen<'u, 'f> {
             Expr::Divide { op, a, b, when } => self.divide(*op, *a, *b, *when, info.span),
             Expr::Select(c, a, b) => self.select(*c, *a, *b, info.ty),
             Expr::Finite(x) => self.finite(*x),
-            Expr::Folded(f) => self.folded(*f, info.span),
+            Expr::Found { index, when } => self.found(*index, *when, info.span),
+            Expr::Folded(f) => self.folded(*f),
         }
     }
 
@@ -573,6 +574,7 @@ fn waits(expr: &Expr) -> bool {
         | Expr::Axis(_)
         | Expr::Load { .. }
         | Expr::Divide { .. }
+        | Expr::Found { .. }
         | Expr::Folded(_) => false,
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn weight(block: &[Stmt]) -> usize {
                 Expr::Op(op, _) => op_weight(*op),
                 Expr::Divide { .. } => 40,
                 Expr::Load { .. } | Expr::Select(..) => 1,
-                Expr::Finite(_) => 3,
+                Expr::Finite(_) | Expr::Found { .. } => 3,
                 Expr::Axis(_) => 2,
                 Expr::Real(_)
                 | Expr::Int(_)

@@ -190,7 +190,7 @@ fn evaluated(pool: &Pool, root: Id) -> Vec<Id> {
             Node::Op(Op::And | Op::Or, operands) => add(operands[0]),
             Node::Op(_, operands) => operands.iter().copied().for_each(add),
             Node::Read { index, .. } => index.iter().copied().for_each(add),
-            Node::Finite(e) => add(*e),
+            Node::Finite(e) | Node::Found(e) => add(*e),
             Node::Real(_)
             | Node::Int(_)
             | Node::Bool(_)
@@ -459,7 +459,9 @@ fn matches(
         }
         (Node::If(a, b, c), Node::If(x, y, z)) => all(&[*a, *b, *c], &[*x, *y, *z], bound),
         (Node::Op(o, a), Node::Op(p, b)) => o == p && all(a, b, bound),
-        (Node::Finite(a), Node::Finite(b)) => all(&[*a], &[*b], bound),
+        (Node::Finite(a), Node::Finite(b)) | (Node::Found(a), Node::Found(b)) => {
+            all(&[*a], &[*b], bound)
+        }
         _ => false,
     }
 }

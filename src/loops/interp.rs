@@ -510,6 +510,13 @@ impl Machine<'_> {
                     None => return Err("division by 0".into()),
                 }
             }
+            Expr::Found { index, when } => {
+                let asked = when.is_none_or(|w| self.get(w).bool());
+                match self.get(*index) {
+                    Scalar::Int(..0) if asked => return Err("the index of nothing".into()),
+                    index => index,
+                }
+            }
             Expr::Select(c, a, b) => self.get(if self.get(*c).bool() { *a } else { *b }),
             Expr::Finite(x) => {
                 let x = self.get(*x).real();

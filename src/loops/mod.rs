@@ -314,6 +314,11 @@ pub enum Expr {
         b: ValueId,
         when: Option<ValueId>,
     },
+    /// The index that an argmax or argmin found; less than 0 (where `when` holds) ends the call with an error.
+    Found {
+        index: ValueId,
+        when: Option<ValueId>,
+    },
     /// `if c then a else b`, both evaluated.
     Select(ValueId, ValueId, ValueId),
     /// 0 for an infinite operand, otherwise the operand: the shift of a logsumexp.

@@ -364,6 +364,7 @@ impl Printer<'_> {
                 format!("{}({}, {})", op.name(), self.value(*a), self.value(*b)),
                 ATOM,
             ),
+            Expr::Found { index, .. } => (format!("found {}", self.at_level(*index, ATOM)), 8),
             Expr::Select(c, a, b) => (
                 format!(
                     "{} ? {} : {}",
@@ -470,6 +471,7 @@ pub(crate) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
             }
             Expr::Op(_, o) => o.iter().for_each(|&v| f(v)),
             Expr::Divide { a, b, when, .. } => [*a, *b].into_iter().chain(*when).for_each(f),
+            Expr::Found { index, when } => [*index].into_iter().chain(*when).for_each(f),
             Expr::Select(a, b, c) => [*a, *b, *c].into_iter().for_each(f),
             Expr::Finite(x) => f(*x),
         },

@@ -71,7 +71,9 @@ fn moderate(pool: &Pool, id: Id, scales: &[PartId]) -> bool {
                 from: Source::Part(p),
                 ..
             } => scales.contains(p) || pool.ty(i) == Type::Int,
-            Node::Read { .. } | Node::Bool(_) | Node::If(..) | Node::Finite(_) => false,
+            Node::Read { .. } | Node::Bool(_) | Node::If(..) | Node::Finite(_) | Node::Found(_) => {
+                false
+            }
         })
 }
 

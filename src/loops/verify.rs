@@ -465,6 +465,7 @@ impl Verifier<'_> {
             | Expr::Param(_)
             | Expr::Size(_)
             | Expr::Divide { .. }
+            | Expr::Found { .. }
             | Expr::Select(..)
             | Expr::Finite(_) => Ok(()),
         }

@@ -1,8 +1,11 @@
 //! argmax and argmin.
 
 use super::{Accumulator, Kind};
+use crate::ast::Span;
+use crate::codegen::CheckKind;
 use crate::codegen::stage::{Gen, Result, bug};
 use crate::codegen::value::{Val, bundle, cast};
+use crate::loops::ValueId;
 use cranelift::frontend::Variable;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value, types};
@@ -15,6 +18,47 @@ impl<'u, 'f> Gen<'u, 'f> {
             best: self.variable(best),
             at: self.variable(at),
         }
+    }
+
+    /// The index that was found. That there is one is checked where it is asked for: only there must something be found.
+    pub(in crate::codegen) fn found(
+        &mut self,
+        index: ValueId,
+        when: Option<ValueId>,
+        span: Option<Span>,
+    ) -> Result<Val> {
+        let check = self.new_check(CheckKind::Empty, span);
+        let val = self.val(index)?;
+        let when = when.map(|w| self.val(w)).transpose()?;
+        if !val.lanes() && !when.is_some_and(|w| w.lanes()) {
+            let at = self.int(index)?;
+            let when = when.map(|w| self.flag_of(w)).transpose()?;
+            let lane = self.lane_index();
+            self.check_found(at, when, check, lane)?;
+            return Ok(val);
+        }
+        let alive = self.alive(when)?;
+        for (k, at) in self.lane_ints(val)?.into_iter().enumerate() {
+            let lane = self.lane_at(k);
+            self.check_found(at, Some(alive[k]), check, lane)?;
+        }
+        Ok(val)
+    }
+
+    fn check_found(
+        &mut self,
+        at: Value,
+        when: Option<Value>,
+        check: usize,
+        lane: Option<Value>,
+    ) -> Result<()> {
+        let found = IntCC::SignedGreaterThanOrEqual;
+        let mut fine = self.b.ins().icmp_imm_s(found, at, 0);
+        if let Some(when) = when {
+            let idle = self.b.ins().icmp_imm_s(IntCC::Equal, when, 0);
+            fine = self.b.ins().bor(fine, idle);
+        }
+        self.check(fine, check, at, lane)
     }
 
     /// argmax and argmin, lane after lane in a lane loop.

@@ -13,12 +13,10 @@ mod group;
 mod lanes;
 mod row;
 
-use super::CheckKind;
 use super::math::{Bundle, Emitter, Width};
 use super::ops::{max, min};
 use super::stage::{Gen, Result, bug};
 use super::value::{Val, bundle, cast};
-use crate::ast::Span;
 use crate::ir::Type;
 use crate::loops::{FoldId, FoldOp, ValueId};
 use cranelift::frontend::Variable;
@@ -452,20 +450,11 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// The result of a fold after its loop.
-    pub(super) fn folded(&mut self, id: FoldId, span: Option<Span>) -> Result<Val> {
-        let Some(Accumulator::Done(val)) = self.folds.get(&id).cloned() else {
-            return Err(bug("a fold is read before its loop ended"));
-        };
-        if let (Kind::ArgMax | Kind::ArgMin, Val::Int(at)) = (self.kind_of(id)?, val) {
-            let fine = self
-                .b
-                .ins()
-                .icmp_imm_s(IntCC::SignedGreaterThanOrEqual, at, 0);
-            let check = self.new_check(CheckKind::Empty, span);
-            let lane = self.lane_index();
-            self.check(fine, check, at, lane)?;
+    pub(super) fn folded(&mut self, id: FoldId) -> Result<Val> {
+        match self.folds.get(&id) {
+            Some(Accumulator::Done(val)) => Ok(*val),
+            _ => Err(bug("a fold is read before its loop ended")),
         }
-        Ok(val)
     }
 }
 

@@ -103,6 +103,13 @@ impl Emitter<'_> {
                 let all: Vec<ValueId> = [Some(a), Some(b), when].into_iter().flatten().collect();
                 (self.deepest(&all), Expr::Divide { op, a, b, when })
             }
+            Node::Found(x) => {
+                let index = self.emit(x, Some(never));
+                let when = self.effective(id, need);
+                let when = when.map(|c| self.emit(c, Some(never)));
+                let all: Vec<ValueId> = [index].into_iter().chain(when).collect();
+                (self.deepest(&all), Expr::Found { index, when })
+            }
             _ => return,
         };
         if !matches!(expr, Expr::Load { checked: false, .. }) {
@@ -175,7 +182,8 @@ fn operands(pool: &mut Pool, id: Id, condition: Option<Id>) -> Vec<(Id, Option<I
         | Node::Size(_)
         | Node::Param(_)
         | Node::Op(..)
-        | Node::Finite(_)) => {
+        | Node::Finite(_)
+        | Node::Found(_)) => {
             let mut all = vec![];
             for_children(&node, |c| all.push((c, condition)));
             all

@@ -227,6 +227,14 @@ impl Emitter<'_> {
                 let operands: Vec<ValueId> = o.iter().map(|&o| self.emit(o, condition)).collect();
                 (self.deepest(&operands), Expr::Op(op, operands))
             }
+            Node::Found(x) => {
+                let index = self.emit(x, condition);
+                let when = self.effective(id, condition);
+                let under = condition.filter(|_| self.is_never(condition));
+                let when = when.map(|c| self.emit(c, under));
+                let all: Vec<ValueId> = [index].into_iter().chain(when).collect();
+                (self.deepest(&all), Expr::Found { index, when })
+            }
             Node::Finite(x) => {
                 let x = self.emit(x, condition);
                 (self.deepest(&[x]), Expr::Finite(x))

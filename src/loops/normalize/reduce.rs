@@ -11,30 +11,17 @@ impl Normalizer<'_> {
         body: ExprId,
     ) -> Result<Id, Diagnostic> {
         let guard = guard.map(|g| self.convert(g)).transpose()?;
-        let mut body = self.convert_under(guard, body)?;
+        let body = self.convert_under(guard, body)?;
         let mut guard = guard;
         // A fold is computed wherever it is placed; what must not be evaluated there brings its conditions along,
-        // outer ones first. An argmax that nobody asks for must not complain that there is nothing either.
-        let index = matches!(op, ReduceOp::ArgMax | ReduceOp::ArgMin);
+        // outer ones first.
         let partial = [Some(body), guard].into_iter().flatten();
-        if index || partial.into_iter().any(|e| self.parts.pool.partial(e)) {
+        if partial.into_iter().any(|e| self.parts.pool.partial(e)) {
             let mut all = None;
             for c in self.conditions.clone() {
                 all = self.parts.pool.and(all, Some(c));
             }
-            match (op, all) {
-                (_, Some(asked)) if index => {
-                    let pool = &mut self.parts.pool;
-                    let any = match pool.ty(body) {
-                        Type::Real => pool.real(0.0),
-                        Type::Int | Type::Bool => pool.int(0),
-                    };
-                    let yes = pool.mk(Node::Bool(true));
-                    body = pool.select(asked, body, any);
-                    guard = guard.map(|g| pool.select(asked, g, yes));
-                }
-                _ => guard = self.parts.pool.and(all, guard),
-            }
+            guard = self.parts.pool.and(all, guard);
         }
         let one = |op| Ok((op, None));
         let (fold, mean) = match op {
@@ -51,12 +38,16 @@ impl Normalizer<'_> {
             ReduceOp::ArgMax => one(FoldOp::ArgMax),
             ReduceOp::ArgMin => one(FoldOp::ArgMin),
         }?;
+        let mut body = body;
         if fold == FoldOp::Count {
             // What is counted is a guard, so that brackets in it are seen and equal counts are one.
             guard = self.parts.pool.and(guard, Some(body));
             body = self.parts.pool.mk(Node::Bool(true));
         }
         let sum = self.fold(fold, axes, guard, body);
+        if matches!(fold, FoldOp::ArgMax | FoldOp::ArgMin) {
+            return Ok(self.parts.pool.mk(Node::Found(sum)));
+        }
         if mean.is_none() {
             return Ok(sum);
         }

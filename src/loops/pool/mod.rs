@@ -51,13 +51,16 @@ pub(super) enum Node {
     Op(Op, Box<[Id]>),
     /// The operand where it is finite or NaN, 0 where it is infinite.
     Finite(Id),
+    /// The index that an argmax or argmin found; less than 0 is none, which is an error.
+    Found(Id),
 }
 
 struct Entry {
     node: Node,
     ty: Type,
     free: Arc<[AxisId]>,
-    /// Whether its evaluation can fail: a computed index without a default, an int division.
+    /// Whether its evaluation can fail: a computed index without a default, an int
+    /// division, the index of nothing.
     partial: bool,
     span: Option<Span>,
     /// The parts that are read in it, once somebody asked.
@@ -247,7 +250,8 @@ impl Pool {
             | Node::Size(_)
             | Node::Param(_)
             | Node::Read { .. }
-            | Node::Finite(_) => {}
+            | Node::Finite(_)
+            | Node::Found(_) => {}
         }
         self.mk(node)
     }
@@ -257,7 +261,7 @@ impl Pool {
     fn type_of(&self, node: &Node) -> Type {
         match node {
             Node::Real(_) | Node::Finite(_) => Type::Real,
-            Node::Int(_) | Node::Axis(_) | Node::Size(_) => Type::Int,
+            Node::Int(_) | Node::Axis(_) | Node::Size(_) | Node::Found(_) => Type::Int,
             Node::Bool(_) => Type::Bool,
             Node::Param(p) => self.param_types[*p as usize],
             Node::Read {
@@ -315,6 +319,7 @@ impl Pool {
             Node::Op(Op::IntDiv | Op::Mod, operands) => {
                 !matches!(operands.get(1).map(|&o| self.node(o)), Some(Node::Int(d)) if *d != 0)
             }
+            Node::Found(_) => true,
             _ => false,
         };
         let mut partial = own;
@@ -490,7 +495,7 @@ pub(super) fn for_children(node: &Node, mut f: impl FnMut(Id)) {
         }
         Node::If(a, b, c) => [*a, *b, *c].into_iter().for_each(f),
         Node::Op(_, operands) => operands.iter().copied().for_each(f),
-        Node::Finite(x) => f(*x),
+        Node::Finite(x) | Node::Found(x) => f(*x),
     }
 }
 
@@ -514,6 +519,6 @@ fn map_children(node: &mut Node, f: impl Fn(Id) -> Id) {
             *c = f(*c);
         }
         Node::Op(_, operands) => operands.iter_mut().for_each(|o| *o = f(*o)),
-        Node::Finite(x) => *x = f(*x),
+        Node::Finite(x) | Node::Found(x) => *x = f(*x),
     }
 }

@@ -20,7 +20,7 @@ impl Pool {
             | Node::Size(_)
             | Node::Param(_) => 0,
             Node::Read { default, .. } => u32::from(default.is_some()),
-            Node::If(..) | Node::Finite(_) => 1,
+            Node::If(..) | Node::Finite(_) | Node::Found(_) => 1,
             Node::Op(op, _) => match op {
                 Op::StopGradient => 0,
                 Op::Add
