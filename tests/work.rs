@@ -84,7 +84,6 @@ impl Counted {
                     let n = self.extents[self.loops.axes[axis.0 as usize].extent.0 as usize];
                     self.block(body, times * n, work);
                 }
-                Stmt::If { then, .. } => self.block(then, times, work),
                 Stmt::Fill { to, at, .. } => {
                     let open = |k: usize| at.get(k).is_none_or(|i| i.is_none());
                     work.statements += times * self.cells(to.0, open);

@@ -112,7 +112,6 @@ impl Search<'_> {
             Stmt::Store { to, at, .. } => at.contains(&Index::Axis(self.rows)) && !self.own(to),
             Stmt::Loop { .. }
             | Stmt::Fill { .. }
-            | Stmt::If { .. }
             | Stmt::Sort(_)
             | Stmt::Gemm(_) => false,
         }

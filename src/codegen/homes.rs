@@ -1,4 +1,4 @@
-//! Reals that are the same for all lanes and are used beyond the loop or branch that they are computed in front of: they
+//! Reals that are the same for all lanes and are used beyond the loop that they are computed in front of: they
 //! live in memory and are loaded where they are used, so that no register holds them across a loop.
 
 use super::math::Width;
@@ -21,7 +21,7 @@ pub(super) struct Home {
     last: (Value, usize, usize),
 }
 
-/// The values of a stage that live in memory, and stretches of code without a loop or branch in them, by number.
+/// The values of a stage that live in memory, and stretches of code without a loop in them, by number.
 #[derive(Default)]
 pub(super) struct Homes {
     crossing: FxHashSet<ValueId>,
@@ -39,7 +39,7 @@ impl Homes {
         homes
     }
 
-    /// At the start and at the end of a loop or branch.
+    /// At the start and at the end of a loop.
     pub fn next_stretch(&mut self) {
         self.stretch += 1;
     }
@@ -61,7 +61,7 @@ fn crossing(
             Stmt::Let(v, _) => {
                 made.insert(*v, *stretch);
             }
-            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+            Stmt::Loop { body, .. } => {
                 *stretch += 1;
                 crossing(body, stretch, made, out);
                 *stretch += 1;

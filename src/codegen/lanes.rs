@@ -26,7 +26,7 @@ pub(super) struct Lanes {
     /// The index of the step's first element, and one past the loop's last.
     pub index: Value,
     pub end: Value,
-    /// Whether the statement at hand is in the body itself, not in an `If` or a loop of it.
+    /// Whether the statement at hand is in the body itself, not in a loop of it.
     pub top: bool,
     /// Whether its lanes are rows, a whole group of them.
     pub group: bool,

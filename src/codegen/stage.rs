@@ -124,7 +124,6 @@ impl<'u, 'f> Gen<'u, 'f> {
                 guard,
             } => self.store(*to, at, *how, *value, *guard),
             Stmt::Fill { to, at, with } => self.fill(*to, at, *with),
-            Stmt::If { when, then } => self.branch(*when, then),
             Stmt::Sort(sort) => self.sort(sort),
             Stmt::Gemm(gemm) => self.gemm(gemm),
         }
@@ -159,7 +158,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         val.ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
     }
 
-    /// A block that runs under a condition or several times: what waits is made before it, and what waits in it when it
+    /// A block that runs several times: what waits is made before it, and what waits in it when it
     /// ends is never used.
     fn inner(&mut self, block: &'u [Stmt]) -> Result<()> {
         let top = self
@@ -272,18 +271,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         let other = if l == d { r } else { l };
         let same = self.operands(size, Op::Abs)? == [a] && self.operands(other, Op::Sign)? == [a];
         (same && (l == d || r == d) && self.is_nonnegative(d)).then_some((a, d))
-    }
-
-    fn branch(&mut self, when: ValueId, then: &'u [Stmt]) -> Result<()> {
-        self.make_waiting()?;
-        let flag = self.flag(when)?;
-        let (taken, after) = (self.b.create_block(), self.b.create_block());
-        self.b.ins().brif(flag, taken, &[], after, &[]);
-        self.enter(taken);
-        self.inner(then)?;
-        self.b.ins().jump(after, &[]);
-        self.enter(after);
-        Ok(())
     }
 
     /// A loop of one element at a time.

@@ -37,7 +37,7 @@ pub(super) fn weight(block: &[Stmt]) -> usize {
                 | Expr::Size(_)
                 | Expr::Folded(_) => 0,
             },
-            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => 10 + weight(body),
+            Stmt::Loop { body, .. } => 10 + weight(body),
             Stmt::Fold { .. } | Stmt::Store { .. } => 1,
             Stmt::Fill { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => 1,
         })

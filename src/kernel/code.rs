@@ -177,7 +177,7 @@ fn made(loops: &Loops, block: &Block, out: &mut Vec<Made>) {
                     });
                 }
             }
-            Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => made(loops, body, out),
+            Stmt::Loop { body, .. } => made(loops, body, out),
             Stmt::Let(..) | Stmt::Fold { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => {}
         }
     }

@@ -187,7 +187,7 @@ impl Machine<'_> {
                         out.push((*to, op));
                     }
                 }
-                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+                Stmt::Loop { body, .. } => {
                     for t in self.totals(body) {
                         if !out.contains(&t) {
                             out.push(t);
@@ -263,11 +263,6 @@ impl Machine<'_> {
                 }
             }
             Stmt::Fill { to, at, with } => self.fill(*to, at, *with),
-            Stmt::If { when, then } => {
-                if self.get(*when).bool() {
-                    self.block(then)?;
-                }
-            }
             Stmt::Sort(sort) => self.sort(sort)?,
             Stmt::Gemm(gemm) => self.gemm(gemm)?,
         }
@@ -281,11 +276,6 @@ impl Machine<'_> {
                 Stmt::Fold { id, value, guard } => {
                     if guard.is_none_or(|g| self.get(g).bool()) {
                         self.fold(*id, self.get(*value), self.axes[axis.0 as usize]);
-                    }
-                }
-                Stmt::If { when, then } => {
-                    if self.get(*when).bool() {
-                        self.block_of(then, axis)?;
                     }
                 }
                 s => self.statement(s)?,
@@ -309,7 +299,7 @@ impl Machine<'_> {
         }
     }
 
-    fn fill(&mut self, to: BufferId, at: &[Option<Index>], with: Fill) {
+    fn fill(&mut self, to: BufferId, at: &[Option<Index>], with: FoldOp) {
         let buffer = &self.loops.buffers[to.0 as usize];
         let shape: Vec<usize> = buffer
             .dims
@@ -320,10 +310,7 @@ impl Machine<'_> {
             .iter()
             .map(|i| i.as_ref().map(|i| self.index(i)))
             .collect();
-        let value = match with {
-            Fill::Zero => identity(FoldOp::Sum, buffer.elem == Elem::Int),
-            Fill::Identity(op) => identity(op, buffer.elem == Elem::Int),
-        };
+        let value = identity(with, buffer.elem == Elem::Int);
         let host = self.host(to);
         for k in 0..self.count(buffer) {
             let mut rest = k;

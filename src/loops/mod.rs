@@ -211,16 +211,11 @@ pub enum Stmt {
         value: ValueId,
         guard: Option<ValueId>,
     },
-    /// Fills the cells of a buffer with the identity of `op` (or zero): all of it, or the cells at the fixed indices.
+    /// Fills the cells of a buffer with the identity of `with`: all of it, or the cells at the fixed indices.
     Fill {
         to: BufferId,
         at: Vec<Option<Index>>,
-        with: Fill,
-    },
-    /// A real branch: `when` does not depend on the lanes.
-    If {
-        when: ValueId,
-        then: Block,
+        with: FoldOp,
     },
     /// Outside of lane loops.
     Sort(Sort),
@@ -238,12 +233,6 @@ pub enum Direction {
 pub enum How {
     Set,
     Combine(FoldOp),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Fill {
-    Zero,
-    Identity(FoldOp),
 }
 
 /// The permutation that sorts keys ascending: stable, NaN last, and after it what is left out. The axis that is sorted

@@ -82,7 +82,7 @@ impl Printer<'_> {
         for s in block {
             each_use(s, &mut |v| self.uses[v.0 as usize] += 1);
             match s {
-                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => self.count(body),
+                Stmt::Loop { body, .. } => self.count(body),
                 Stmt::Let(..)
                 | Stmt::Fold { .. }
                 | Stmt::Store { .. }
@@ -190,17 +190,9 @@ impl Printer<'_> {
                     .iter()
                     .map(|i| i.as_ref().map_or(":".into(), |i| self.index(i)))
                     .collect();
-                let what = match with {
-                    Fill::Zero => "0".to_string(),
-                    Fill::Identity(op) => format!("none {}", sign(*op).trim_end_matches('=')),
-                };
-                let text = format!("{}{} = {what}", self.buffer(*to), brackets(&index));
+                let cells = format!("{}{}", self.buffer(*to), brackets(&index));
+                let text = format!("{cells} = none {}", sign(*with).trim_end_matches('='));
                 self.line(indent, text.trim_end());
-            }
-            Stmt::If { when, then } => {
-                let text = format!("if {}:", self.value(*when));
-                self.line(indent, &text);
-                self.block(then, indent + 1);
             }
             Stmt::Sort(sort) => {
                 let into = self.run_of(sort.into, &sort.at);
@@ -485,7 +477,6 @@ pub(crate) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
             at(index, f);
             [*value].into_iter().chain(*guard).for_each(f);
         }
-        Stmt::If { when, .. } => f(*when),
         Stmt::Sort(sort) => {
             at(&sort.at, f);
             at(&sort.keys_at, f);

@@ -111,7 +111,7 @@ impl Verifier<'_> {
             match s {
                 Stmt::Store { to, .. } | Stmt::Fill { to, .. } => self.stored[to.0 as usize] = true,
                 Stmt::Sort(sort) => self.stored[sort.into.0 as usize] = true,
-                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => self.stored(body),
+                Stmt::Loop { body, .. } => self.stored(body),
                 Stmt::Gemm(gemm) => self.stored[gemm.c.buffer.0 as usize] = true,
                 Stmt::Let(..) | Stmt::Fold { .. } => {}
             }
@@ -207,12 +207,6 @@ impl Verifier<'_> {
                 self.rank(*to, at.len())?;
                 self.written[to.0 as usize] = true;
                 Ok(())
-            }
-            Stmt::If { when, then } => {
-                if self.lanes[when.0 as usize] {
-                    return Err("a branch depends on the lanes".into());
-                }
-                self.block(then)
             }
             Stmt::Sort(sort) => self.sort(sort),
             Stmt::Gemm(gemm) => self.gemm(gemm),

@@ -290,7 +290,7 @@ impl Term {
             return None;
         }
         // One condition: the terms are added inside. One divisor: above it.
-        let (sign, x, y) = self.numerators(program, other, a.under == b.under);
+        let (sign, x, y) = self.numerators(other, a.under == b.under);
         let sum = match (x.number < 0.0, y.number < 0.0) {
             (true, _) => {
                 let (x, y) = (
@@ -323,7 +323,7 @@ impl Term {
     }
 
     /// What is above the common divisors, with a common sign taken out.
-    fn numerators(&self, _: &mut Program, other: &Term, divided: bool) -> (f64, Product, Product) {
+    fn numerators(&self, other: &Term, divided: bool) -> (f64, Product, Product) {
         let strip = |p: &Product| {
             let under = if divided { vec![] } else { p.under.clone() };
             Product { under, ..p.clone() }
@@ -367,7 +367,7 @@ impl Term {
             return None;
         }
         let (sign, x, y) =
-            self.numerators(program, other, self.product.under == other.product.under);
+            self.numerators(other, self.product.under == other.product.under);
         let (x, y) = (x.build(program), y.build(program));
         // The condition that reads better without `not` decides.
         let choice = match program.unary(c[i], Op::Not) {

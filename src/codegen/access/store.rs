@@ -5,7 +5,7 @@ use crate::codegen::lanes::Condition;
 use crate::codegen::layout::SINK;
 use crate::codegen::stage::{Gen, Result, arg, bug, memory, uses_axis};
 use crate::codegen::value::Val;
-use crate::loops::{BufferId, Elem, Fill, FoldOp, How, Index, LoopAxisId, ValueId};
+use crate::loops::{BufferId, Elem, FoldOp, How, Index, LoopAxisId, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
@@ -182,7 +182,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         &mut self,
         to: BufferId,
         at: &[Option<Index>],
-        with: Fill,
+        with: FoldOp,
     ) -> Result<()> {
         let dims = self.dims(to);
         let fixed = at.iter().take_while(|i| i.is_some()).count();
@@ -207,7 +207,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     /// Loops over the free dims from the outside.
-    fn fill_strided(&mut self, to: BufferId, at: &[Option<Index>], with: Fill) -> Result<()> {
+    fn fill_strided(&mut self, to: BufferId, at: &[Option<Index>], with: FoldOp) -> Result<()> {
         let dims = self.dims(to);
         let value = self.fill_value(self.elem(to), with)?;
         let mut indices = vec![];
@@ -242,7 +242,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    fn fill_value(&mut self, elem: Elem, with: Fill) -> Result<Value> {
+    fn fill_value(&mut self, elem: Elem, with: FoldOp) -> Result<Value> {
         let (real, int) = identity(with);
         Ok(match self.scalar_type(elem) {
             types::F32 => self.b.ins().f32const(real as f32),
@@ -271,15 +271,12 @@ impl<'u, 'f> Gen<'u, 'f> {
 }
 
 /// What a fill writes, as a real and as an int.
-pub fn identity(with: Fill) -> (f64, i64) {
+pub fn identity(with: FoldOp) -> (f64, i64) {
     match with {
-        Fill::Zero => (0.0, 0),
-        Fill::Identity(op) => match op {
-            FoldOp::Sum | FoldOp::Count | FoldOp::Any => (0.0, 0),
-            FoldOp::Prod | FoldOp::All => (1.0, 1),
-            FoldOp::Max => (f64::NEG_INFINITY, i64::MIN),
-            FoldOp::Min => (f64::INFINITY, i64::MAX),
-            FoldOp::ArgMax | FoldOp::ArgMin => (0.0, -1),
-        },
+        FoldOp::Sum | FoldOp::Count | FoldOp::Any => (0.0, 0),
+        FoldOp::Prod | FoldOp::All => (1.0, 1),
+        FoldOp::Max => (f64::NEG_INFINITY, i64::MIN),
+        FoldOp::Min => (f64::INFINITY, i64::MAX),
+        FoldOp::ArgMax | FoldOp::ArgMin => (0.0, -1),
     }
 }

@@ -55,7 +55,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         body: &[Stmt],
         streams: &mut Vec<Stream>,
     ) -> Result<()> {
-        self.scan_streams(axis, body, false, streams)?;
+        self.scan_streams(axis, body, streams)?;
         // Where two stores may meet in one element, neither may keep it in a slot until the end of the tail.
         let mut stores = vec![];
         self.find_places(body, &mut stores);
@@ -73,7 +73,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         for stmt in block {
             match stmt {
                 Stmt::Store { to, at, .. } => out.push((root(self.unit.loops, *to), at)),
-                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+                Stmt::Loop { body, .. } => {
                     self.find_places(body, out)
                 }
                 Stmt::Let(..)
@@ -89,7 +89,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         &mut self,
         axis: LoopAxisId,
         body: &[Stmt],
-        within_if: bool,
         streams: &mut Vec<Stream>,
     ) -> Result<()> {
         for stmt in body {
@@ -116,15 +115,13 @@ impl<'u, 'f> Gen<'u, 'f> {
                         condition,
                         span: self.unit.loops.values[id.0 as usize].span,
                     };
-                    if !within_if || self.all_proved(*from, at) {
-                        self.add_stream(walk, streams)?;
-                    }
+                    self.add_stream(walk, streams)?;
                 }
                 Stmt::Store {
                     to, at, how, guard, ..
                 } => {
                     self.check_rank(*to, at)?;
-                    let keeps = guard.is_some() || *how != How::Set || within_if;
+                    let keeps = guard.is_some() || *how != How::Set;
                     let condition = (!self.all_proved(*to, at)).then(Condition::default);
                     let walk = Walk {
                         axis,
@@ -134,11 +131,8 @@ impl<'u, 'f> Gen<'u, 'f> {
                         condition,
                         span: None,
                     };
-                    if !within_if || condition.is_none() {
-                        self.add_stream(walk, streams)?;
-                    }
+                    self.add_stream(walk, streams)?;
                 }
-                Stmt::If { then, .. } => self.scan_streams(axis, then, true, streams)?,
                 Stmt::Let(..)
                 | Stmt::Loop { .. }
                 | Stmt::Fold { .. }
@@ -352,7 +346,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 }
                 Stmt::Sort(sort) => out.push(root(self.unit.loops, sort.into)),
                 Stmt::Gemm(gemm) => out.push(root(self.unit.loops, gemm.c.buffer)),
-                Stmt::Loop { body, .. } | Stmt::If { then: body, .. } => {
+                Stmt::Loop { body, .. } => {
                     self.find_stored(body, out)
                 }
                 Stmt::Let(..) | Stmt::Fold { .. } => {}

@@ -63,7 +63,7 @@ impl Emitter<'_> {
             Some(Stmt::Fill {
                 to,
                 at: vec![None; dims],
-                with: Fill::Identity(op),
+                with: op,
             })
         };
         ids.iter().filter_map(start).collect()
@@ -176,7 +176,7 @@ impl Emitter<'_> {
         self.push(Stmt::Fill {
             to,
             at,
-            with: Fill::Identity(op),
+            with: op,
         });
     }
 }

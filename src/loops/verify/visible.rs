@@ -125,7 +125,6 @@ impl Walk {
                 }
                 Stmt::Store { to, at, .. } => self.add(*to, some(at), true),
                 Stmt::Fill { to, at, .. } => self.add(*to, at.clone(), true),
-                Stmt::If { then, .. } => self.block(then),
                 Stmt::Sort(sort) => {
                     let whole = |at: &[Index]| {
                         let mut at = some(at);
@@ -173,7 +172,7 @@ mod tests {
     fn each(block: &mut Block, f: &mut dyn FnMut(&mut Stmt)) {
         for s in block {
             f(s);
-            if let Stmt::Loop { body, .. } | Stmt::If { then: body, .. } = s {
+            if let Stmt::Loop { body, .. } = s {
                 each(body, f);
             }
         }
