@@ -33,22 +33,25 @@ pub struct Derived {
     pub rewrites: Vec<Applied>,
 }
 
+/// The same loss with another reduction of its rows.
+///
+/// # Errors
+/// What `rows` asks for and the value does not have.
+pub fn reduced(written: &Program, rows: Rows) -> Result<Program, Diagnostic> {
+    with_stack(|| {
+        let mut program = written.clone();
+        rows::edit(&mut program, rows)?;
+        verify(&program, "editing the reduction")?;
+        Ok(program)
+    })
+}
+
 /// Makes a program's value stable and derives its gradients.
 ///
 /// # Errors
 /// None so far: every loss that passes the checks has a gradient, if only zero.
-pub fn derive(program: Program) -> Result<Derived, Diagnostic> {
-    derive_with(program, Rows::default())
-}
-
-/// As [`derive()`], with another reduction of the rows.
-///
-/// # Errors
-/// What `rows` asks for and the value does not have.
-pub fn derive_with(mut program: Program, rows: Rows) -> Result<Derived, Diagnostic> {
+pub fn derive(mut program: Program) -> Result<Derived, Diagnostic> {
     with_stack(|| {
-        rows::edit(&mut program, rows)?;
-        verify(&program, "editing the reduction")?;
         let reduction = rows::describe(&program);
         // With the gradients that the source states.
         let value = program.outputs();

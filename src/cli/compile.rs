@@ -38,7 +38,7 @@ pub(crate) fn run(args: &Compile, out: &mut Output) -> Outcome {
         }
         let text = match (emit, &loss) {
             (Emit::Ast, _) => sexpr::file(spec.ast()),
-            (Emit::Ir, Some(loss)) => ir::print::dump(&loss.written()),
+            (Emit::Ir, Some(loss)) => ir::print::dump(loss.written()),
             (Emit::Ir, None) => ir::print::dump(spec.program()),
             (Emit::Grad, Some(loss)) => loss.gradient_text(),
             (Emit::Loops, Some(loss)) => loss.loops_text(&options)?,

@@ -110,10 +110,7 @@ impl Search<'_> {
             Stmt::Let(_, Expr::Load { from, .. }) => !self.own(from),
             Stmt::Let(..) | Stmt::Fold { .. } => true,
             Stmt::Store { to, at, .. } => at.contains(&Index::Axis(self.rows)) && !self.own(to),
-            Stmt::Loop { .. }
-            | Stmt::Fill { .. }
-            | Stmt::Sort(_)
-            | Stmt::Gemm(_) => false,
+            Stmt::Loop { .. } | Stmt::Fill { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => false,
         }
     }
 

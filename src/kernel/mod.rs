@@ -138,7 +138,7 @@ pub type MakeLoops = Box<dyn Fn() -> Result<Loops, Diagnostic> + Send + Sync>;
 pub struct Kernel {
     full: Code,
     value_loops: Option<MakeLoops>,
-    value: OnceLock<Result<Code, Refusal>>,
+    value: OnceLock<Result<Code, Diagnostic>>,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -198,7 +198,8 @@ impl Kernel {
     /// The value.
     ///
     /// # Errors
-    /// Inputs or hyperparameters that do not fit; an index out of range, a division of an int by 0.
+    /// Inputs or hyperparameters that do not fit; an index out of range, a division of an int by 0. What does not
+    /// compile yet, by name, where the value alone is compiled at its first call.
     pub fn value(&self, inputs: &[Input], params: &[(&str, f64)]) -> Result<f64, Diagnostic> {
         with_workspace(|work| self.value_in(work, inputs, params))
     }
@@ -227,20 +228,30 @@ impl Kernel {
         inputs: &[Input],
         params: &[(&str, f64)],
     ) -> Result<f64, Diagnostic> {
-        match self.value_code() {
-            Some(code) => call(code, work, inputs, params, None, &mut []),
-            None => self.call_full(work, inputs, params, None),
-        }
+        self.value_into(work, inputs, params, None)
     }
 
-    /// The code of the value alone, compiled when it is first asked for.
-    fn value_code(&self) -> Option<&Code> {
-        let make_loops = self.value_loops.as_ref()?;
-        let make = || {
-            let loops = make_loops().map_err(|d| Refusal::Bug(d.title))?;
-            crate::compile::with_stack(|| Code::new(loops, self.full.dtype))
+    /// By the code of the value alone, compiled when it is first asked for, if there are loops for it.
+    fn value_into(
+        &self,
+        work: &mut Workspace,
+        inputs: &[Input],
+        params: &[(&str, f64)],
+        rows: Option<DataMut>,
+    ) -> Result<f64, Diagnostic> {
+        let Some(make_loops) = &self.value_loops else {
+            return self.call_full(work, inputs, params, rows);
         };
-        self.value.get_or_init(make).as_ref().ok()
+        let make = || {
+            let loops = make_loops()?;
+            Ok(crate::compile::with_stack(|| {
+                Code::new(loops, self.full.dtype)
+            })?)
+        };
+        match self.value.get_or_init(make) {
+            Ok(code) => call(code, work, inputs, params, rows, &mut []),
+            Err(d) => Err(d.clone()),
+        }
     }
 
     /// The value of a loss without a reduction: one number for each row, into the caller's memory.
@@ -253,14 +264,7 @@ impl Kernel {
         params: &[(&str, f64)],
         rows: DataMut,
     ) -> Result<(), Diagnostic> {
-        with_workspace(|work| {
-            let place = Some(rows);
-            match self.value_code() {
-                Some(code) => call(code, work, inputs, params, place, &mut []),
-                None => self.call_full(work, inputs, params, place),
-            }
-        })
-        .map(|_| ())
+        with_workspace(|work| self.value_into(work, inputs, params, Some(rows))).map(|_| ())
     }
 
     /// The rows, and the gradients of their sum.

@@ -13,7 +13,7 @@ use crate::ir::{Body, Program, TensorId, TensorKind, print};
 use crate::kernel;
 use crate::loops::Loops;
 use crate::rewrite::stabilize::Applied;
-use crate::rows::{self, Reduction, Rows};
+use crate::rows::{Reduction, Rows};
 use crate::suggest;
 use std::sync::Arc;
 
@@ -33,11 +33,12 @@ use std::sync::Arc;
 /// ```
 pub struct Loss {
     program: Arc<Program>,
-    /// As it is written, before anything was rewritten; nobody wrote second derivatives.
-    written: Option<Arc<Program>>,
+    /// The value before anything was rewritten, with the reduction that was asked for.
+    written: Arc<Program>,
+    /// As it is written in the source; nobody wrote second derivatives.
+    source: Option<Arc<Program>>,
     sources: Arc<Sources>,
     rewrites: Vec<Applied>,
-    rows: Rows,
     reduction: Option<String>,
 }
 
@@ -56,18 +57,23 @@ pub struct Options {
 
 impl Loss {
     pub(crate) fn new(
-        written: Arc<Program>,
+        source: Arc<Program>,
         rows: Rows,
         sources: Arc<Sources>,
     ) -> Result<Loss, Error> {
-        let derived = compile::derive_with((*written).clone(), rows)
-            .map_err(|d| Error::new(vec![d], sources.clone()))?;
+        let fail = |d| Error::new(vec![d], sources.clone());
+        let written = if rows.is_default() {
+            source.clone()
+        } else {
+            Arc::new(compile::reduced(&source, rows).map_err(fail)?)
+        };
+        let derived = compile::derive((*written).clone()).map_err(fail)?;
         Ok(Loss {
             program: Arc::new(derived.program),
-            written: Some(written),
+            written,
+            source: Some(source),
             sources,
             rewrites: derived.rewrites,
-            rows,
             reduction: derived.reduction,
         })
     }
@@ -95,12 +101,12 @@ impl Loss {
             reduction,
             weighted,
         };
-        let Some(written) = self.written.clone() else {
+        let Some(source) = self.source.clone() else {
             let title = "second derivatives keep the reduction that they were made with";
             let error = Diagnostic::data(title);
             return Err(self.fail(error.help("ask for it before, by `Loss::reduced`")));
         };
-        Loss::new(written, rows, self.sources.clone())
+        Loss::new(source, rows, self.sources.clone())
     }
 
     /// How the rows become the value, and what their sum is divided by: `mean over N where target != ignore_index`.
@@ -110,11 +116,8 @@ impl Loss {
     }
 
     /// The value as definitions, before any rewriting, with the reduction that was asked for.
-    pub fn written(&self) -> Program {
-        let mut program = self.written.as_deref().unwrap_or(&self.program).clone();
-        // It was edited in this way before.
-        let _ = rows::edit(&mut program, self.rows);
-        program
+    pub fn written(&self) -> &Program {
+        &self.written
     }
 
     /// The loss that the options ask for, if it is another one.
@@ -152,10 +155,14 @@ impl Loss {
     }
 
     /// Value and gradient as a spec in the same language, which compiles to the same numbers. A loss is one number, so
-    /// without a reduction the value is the sum of the rows, whose gradient it is.
+    /// without a reduction the value is the sum of the rows, whose gradient it is. A text that is too long or too deeply
+    /// nested to be read back begins with a comment that says so.
     pub fn gradient_text(&self) -> String {
         let text = print::gradient_text(&compile::as_number(&self.program));
-        crate::format::format_text(&text).unwrap_or(text)
+        crate::format::format_text(&text).unwrap_or_else(|problems| {
+            let why = problems.first().map_or("", |d| &d.title);
+            format!("// This text is not laid out: {why}.\n{text}")
+        })
     }
 
     /// How many axes an input has; `None` for an input of any shape, and for what is no input.
@@ -231,12 +238,13 @@ impl Loss {
 
     /// This loss with another program, made of its own.
     fn with(&self, program: Program) -> Loss {
+        let program = Arc::new(program);
         Loss {
-            program: Arc::new(program),
-            written: None,
+            program: program.clone(),
+            written: program,
+            source: None,
             sources: self.sources.clone(),
             rewrites: vec![],
-            rows: self.rows,
             reduction: self.reduction.clone(),
         }
     }

@@ -366,8 +366,7 @@ impl Term {
         if program.not(c[i]) != d[i] {
             return None;
         }
-        let (sign, x, y) =
-            self.numerators(other, self.product.under == other.product.under);
+        let (sign, x, y) = self.numerators(other, self.product.under == other.product.under);
         let (x, y) = (x.build(program), y.build(program));
         // The condition that reads better without `not` decides.
         let choice = match program.unary(c[i], Op::Not) {

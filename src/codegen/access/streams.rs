@@ -73,9 +73,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         for stmt in block {
             match stmt {
                 Stmt::Store { to, at, .. } => out.push((root(self.unit.loops, *to), at)),
-                Stmt::Loop { body, .. } => {
-                    self.find_places(body, out)
-                }
+                Stmt::Loop { body, .. } => self.find_places(body, out),
                 Stmt::Let(..)
                 | Stmt::Fold { .. }
                 | Stmt::Fill { .. }
@@ -346,9 +344,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 }
                 Stmt::Sort(sort) => out.push(root(self.unit.loops, sort.into)),
                 Stmt::Gemm(gemm) => out.push(root(self.unit.loops, gemm.c.buffer)),
-                Stmt::Loop { body, .. } => {
-                    self.find_stored(body, out)
-                }
+                Stmt::Loop { body, .. } => self.find_stored(body, out),
                 Stmt::Let(..) | Stmt::Fold { .. } => {}
             }
         }

@@ -173,10 +173,6 @@ impl Emitter<'_> {
                 open.then_some(Index::Axis(LoopAxisId(class.0)))
             })
             .collect();
-        self.push(Stmt::Fill {
-            to,
-            at,
-            with: op,
-        });
+        self.push(Stmt::Fill { to, at, with: op });
     }
 }
