@@ -313,7 +313,7 @@ fn agrees(dtype: Dtype, got: f64, want: f64) -> bool {
 
 #[test]
 fn every_operator_agrees_with_the_interpreter() {
-    for op in Op::ALL {
+    for &op in Op::ALL {
         for types in operands(op) {
             for dtype in [Dtype::F32, Dtype::F64] {
                 for lanes in [true, false] {

@@ -52,12 +52,9 @@ pub fn apply(op: Op, v: &[Scalar]) -> Option<Scalar> {
         Op::And => Scalar::Bool(v[0].bool() && v[1].bool()),
         Op::Or => Scalar::Bool(v[0].bool() || v[1].bool()),
         Op::Not => Scalar::Bool(!v[0].bool()),
-        Op::Eq => Scalar::Bool(v[0].real() == v[1].real()),
-        Op::Ne => Scalar::Bool(v[0].real() != v[1].real()),
-        Op::Lt => Scalar::Bool(v[0].real() < v[1].real()),
-        Op::Le => Scalar::Bool(v[0].real() <= v[1].real()),
-        Op::Gt => Scalar::Bool(v[0].real() > v[1].real()),
-        Op::Ge => Scalar::Bool(v[0].real() >= v[1].real()),
+        Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
+            Scalar::Bool(op.holds(v[0].real().partial_cmp(&v[1].real()))?)
+        }
         Op::ToInt => Scalar::Int(v[0].int()),
         Op::StopGradient => v[0],
         Op::Polygamma => Scalar::Real(special::polygamma(v[0].real(), v[1].real())),
@@ -115,12 +112,9 @@ fn ints(op: Op, v: &[Scalar]) -> Option<Scalar> {
                 r
             })
         }
-        Op::Eq => Scalar::Bool(n(0) == n(1)),
-        Op::Ne => Scalar::Bool(n(0) != n(1)),
-        Op::Lt => Scalar::Bool(n(0) < n(1)),
-        Op::Le => Scalar::Bool(n(0) <= n(1)),
-        Op::Gt => Scalar::Bool(n(0) > n(1)),
-        Op::Ge => Scalar::Bool(n(0) >= n(1)),
+        Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
+            Scalar::Bool(op.holds(Some(n(0).cmp(&n(1))))?)
+        }
         Op::ToReal => Scalar::Real(n(0) as f64),
         Op::ToInt | Op::StopGradient => v[0],
         Op::And | Op::Or | Op::Not => Scalar::Bool(false),
@@ -136,44 +130,34 @@ fn ints(op: Op, v: &[Scalar]) -> Option<Scalar> {
 pub fn checked(op: Op, v: &[i64]) -> Option<i64> {
     let x = *v.first()?;
     let y = v.get(1).copied().unwrap_or(0);
-    let flag = |b: bool| Some(i64::from(b));
     match op {
         Op::Add => x.checked_add(y),
         Op::Sub => x.checked_sub(y),
         Op::Mul => x.checked_mul(y),
         Op::Neg => x.checked_neg(),
         Op::Abs => x.checked_abs(),
-        Op::Sign => Some(x.signum()),
-        Op::Max => v.iter().copied().max(),
-        Op::Min => v.iter().copied().min(),
-        Op::Clamp => Some(x.max(y).min(*v.get(2)?)),
         Op::Relu => Some(x.max(0)),
-        Op::IntDiv => {
-            let q = x.checked_div(y)?;
-            Some(if x % y != 0 && (x < 0) != (y < 0) {
-                q - 1
-            } else {
-                q
-            })
+        Op::And => Some(i64::from(x != 0 && y != 0)),
+        Op::Or => Some(i64::from(x != 0 || y != 0)),
+        Op::Not => Some(i64::from(x == 0)),
+        Op::IntDiv | Op::Mod if y == -1 && x == i64::MIN => None,
+        Op::Sign
+        | Op::Max
+        | Op::Min
+        | Op::Clamp
+        | Op::IntDiv
+        | Op::Mod
+        | Op::ToInt
+        | Op::StopGradient
+        | Op::Eq
+        | Op::Ne
+        | Op::Lt
+        | Op::Le
+        | Op::Gt
+        | Op::Ge => {
+            let operands: Vec<Scalar> = v.iter().map(|&n| Scalar::Int(n)).collect();
+            Some(ints(op, &operands)?.int())
         }
-        Op::Mod => {
-            let r = x.checked_rem(y)?;
-            Some(if r != 0 && (r < 0) != (y < 0) {
-                r + y
-            } else {
-                r
-            })
-        }
-        Op::ToInt | Op::StopGradient => Some(x),
-        Op::Eq => flag(x == y),
-        Op::Ne => flag(x != y),
-        Op::Lt => flag(x < y),
-        Op::Le => flag(x <= y),
-        Op::Gt => flag(x > y),
-        Op::Ge => flag(x >= y),
-        Op::And => flag(x != 0 && y != 0),
-        Op::Or => flag(x != 0 || y != 0),
-        Op::Not => flag(x == 0),
         // The others are of reals.
         _ => None,
     }

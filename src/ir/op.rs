@@ -1,6 +1,8 @@
 //! The operators of the IR. What gives each a meaning matches on all of them, so that a new one shows where it is needed;
 //! what is for some asks [`Op::operands`] and [`Op::arity`] about the others.
 
+use std::cmp::Ordering;
+
 /// The three types of values (rule R9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Type {
@@ -10,87 +12,123 @@ pub enum Type {
     Bool,
 }
 
-/// A pointwise operator. The operands have one type unless it is said; arithmetic exists on reals and on ints.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Op {
+/// Declares the operators, one a line: how it is written in the language (the function's name or the operator's sign),
+/// what it may be applied to, and to how many; `None` for two or more.
+macro_rules! operators {
+    ($($(#[$doc:meta])* $op:ident: $name:literal, $operands:ident, $arity:expr;)*) => {
+        /// A pointwise operator. The operands have one type unless it is said; arithmetic exists on reals and on ints.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Op {
+            $($(#[$doc])* $op,)*
+        }
+
+        impl Op {
+            /// Every operator, in the order of declaration.
+            pub const ALL: &[Op] = &[$(Op::$op),*];
+
+            /// As it is written in the language: the function's name or the operator's sign.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Op::$op => $name,)*
+                }
+            }
+
+            /// What it may be applied to.
+            pub fn operands(self) -> Operands {
+                match self {
+                    $(Op::$op => Operands::$operands,)*
+                }
+            }
+
+            /// How many operands it has; `None` for two or more.
+            pub fn arity(self) -> Option<usize> {
+                match self {
+                    $(Op::$op => $arity,)*
+                }
+            }
+        }
+    };
+}
+
+operators! {
     // Arithmetic, real or int.
-    Add,
-    Sub,
-    Mul,
-    Neg,
-    Abs,
+    Add: "+", Numbers, Some(2);
+    Sub: "-", Numbers, Some(2);
+    Mul: "*", Numbers, Some(2);
+    Neg: "-", Numbers, Some(1);
+    Abs: "abs", Numbers, Some(1);
     /// -1, 0 or 1; NaN stays NaN.
-    Sign,
+    Sign: "sign", Numbers, Some(1);
     /// Two or more operands; NaN passes through.
-    Max,
+    Max: "max", Numbers, None;
     /// Two or more operands; NaN passes through.
-    Min,
+    Min: "min", Numbers, None;
     /// `clamp(x, low, high)`: min(max(x, low), high).
-    Clamp,
+    Clamp: "clamp", Numbers, Some(3);
 
     // Int only.
     /// Floor division; by 0 an error.
-    IntDiv,
+    IntDiv: "div", Ints, Some(2);
     /// Remainder of floor division; by 0 an error.
-    Mod,
+    Mod: "mod", Ints, Some(2);
 
     // Real only.
-    Div,
+    Div: "/", Reals, Some(2);
     /// `x^y`, as C's `pow`; `x^0` is 1.
-    Pow,
-    Sqrt,
-    Exp,
-    Expm1,
-    Log,
-    Log1p,
-    Log2,
-    Sin,
-    Cos,
-    Tan,
-    Asin,
-    Acos,
-    Atan,
-    Atan2,
-    Sinh,
-    Cosh,
-    Tanh,
-    Sigmoid,
+    Pow: "^", Reals, Some(2);
+    Sqrt: "sqrt", Reals, Some(1);
+    Exp: "exp", Reals, Some(1);
+    Expm1: "expm1", Reals, Some(1);
+    Log: "log", Reals, Some(1);
+    Log1p: "log1p", Reals, Some(1);
+    Log2: "log2", Reals, Some(1);
+    Sin: "sin", Reals, Some(1);
+    Cos: "cos", Reals, Some(1);
+    Tan: "tan", Reals, Some(1);
+    Asin: "asin", Reals, Some(1);
+    Acos: "acos", Reals, Some(1);
+    Atan: "atan", Reals, Some(1);
+    Atan2: "atan2", Reals, Some(2);
+    Sinh: "sinh", Reals, Some(1);
+    Cosh: "cosh", Reals, Some(1);
+    Tanh: "tanh", Reals, Some(1);
+    Sigmoid: "sigmoid", Reals, Some(1);
     /// `log(1 + exp(x))`.
-    Softplus,
-    Relu,
-    Floor,
-    Ceil,
+    Softplus: "softplus", Reals, Some(1);
+    Relu: "relu", Reals, Some(1);
+    Floor: "floor", Reals, Some(1);
+    Ceil: "ceil", Reals, Some(1);
     /// To the nearest, ties to even.
-    Round,
-    Erf,
-    Lgamma,
-    Digamma,
+    Round: "round", Reals, Some(1);
+    Erf: "erf", Reals, Some(1);
+    Lgamma: "lgamma", Reals, Some(1);
+    Digamma: "digamma", Reals, Some(1);
     /// `polygamma(n, x)`; n is an int.
-    Polygamma,
+    Polygamma: "polygamma", IntAndReal, Some(2);
     /// `x * log(y)`, 0 for x = 0 and y not NaN.
-    Xlogy,
+    Xlogy: "xlogy", Reals, Some(2);
     /// Two or more operands.
-    LogSumExp,
+    LogSumExp: "logsumexp", Reals, None;
     /// The operand; no gradient passes.
-    StopGradient,
+    StopGradient: "stop_gradient", Reals, Some(1);
 
     // Conversions.
     /// Int to real.
-    ToReal,
+    ToReal: "real", Ints, Some(1);
     /// Real to int: towards zero, saturating, 0 for NaN.
-    ToInt,
+    ToInt: "int", Reals, Some(1);
 
     // Bool results; operands both real, both int or (Eq and Ne) both bool.
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
+    Eq: "==", Alike, Some(2);
+    Ne: "!=", Alike, Some(2);
+    Lt: "<", Numbers, Some(2);
+    Le: "<=", Numbers, Some(2);
+    Gt: ">", Numbers, Some(2);
+    Ge: ">=", Numbers, Some(2);
     // Bool only; the second operand is not evaluated where the first decides.
-    And,
-    Or,
-    Not,
+    And: "and", Bools, Some(2);
+    Or: "or", Bools, Some(2);
+    Not: "not", Bools, Some(1);
 }
 
 /// What a reduction does with its elements. Nothing to reduce gives the value in parentheses.
@@ -137,212 +175,34 @@ pub enum Operands {
 }
 
 impl Op {
-    /// Every operator, in the order of declaration.
-    pub const ALL: [Op; 53] = [
-        Op::Add,
-        Op::Sub,
-        Op::Mul,
-        Op::Neg,
-        Op::Abs,
-        Op::Sign,
-        Op::Max,
-        Op::Min,
-        Op::Clamp,
-        Op::IntDiv,
-        Op::Mod,
-        Op::Div,
-        Op::Pow,
-        Op::Sqrt,
-        Op::Exp,
-        Op::Expm1,
-        Op::Log,
-        Op::Log1p,
-        Op::Log2,
-        Op::Sin,
-        Op::Cos,
-        Op::Tan,
-        Op::Asin,
-        Op::Acos,
-        Op::Atan,
-        Op::Atan2,
-        Op::Sinh,
-        Op::Cosh,
-        Op::Tanh,
-        Op::Sigmoid,
-        Op::Softplus,
-        Op::Relu,
-        Op::Floor,
-        Op::Ceil,
-        Op::Round,
-        Op::Erf,
-        Op::Lgamma,
-        Op::Digamma,
-        Op::Polygamma,
-        Op::Xlogy,
-        Op::LogSumExp,
-        Op::StopGradient,
-        Op::ToReal,
-        Op::ToInt,
-        Op::Eq,
-        Op::Ne,
-        Op::Lt,
-        Op::Le,
-        Op::Gt,
-        Op::Ge,
-        Op::And,
-        Op::Or,
-        Op::Not,
-    ];
-
-    /// As it is written in the language: the function's name or the operator's sign.
-    pub fn name(self) -> &'static str {
-        match self {
-            Op::Add => "+",
-            Op::Sub => "-",
-            Op::Mul => "*",
-            Op::Neg => "-",
-            Op::Abs => "abs",
-            Op::Sign => "sign",
-            Op::Max => "max",
-            Op::Min => "min",
-            Op::Clamp => "clamp",
-            Op::IntDiv => "div",
-            Op::Mod => "mod",
-            Op::Div => "/",
-            Op::Pow => "^",
-            Op::Sqrt => "sqrt",
-            Op::Exp => "exp",
-            Op::Expm1 => "expm1",
-            Op::Log => "log",
-            Op::Log1p => "log1p",
-            Op::Log2 => "log2",
-            Op::Sin => "sin",
-            Op::Cos => "cos",
-            Op::Tan => "tan",
-            Op::Asin => "asin",
-            Op::Acos => "acos",
-            Op::Atan => "atan",
-            Op::Atan2 => "atan2",
-            Op::Sinh => "sinh",
-            Op::Cosh => "cosh",
-            Op::Tanh => "tanh",
-            Op::Sigmoid => "sigmoid",
-            Op::Softplus => "softplus",
-            Op::Relu => "relu",
-            Op::Floor => "floor",
-            Op::Ceil => "ceil",
-            Op::Round => "round",
-            Op::Erf => "erf",
-            Op::Lgamma => "lgamma",
-            Op::Digamma => "digamma",
-            Op::Polygamma => "polygamma",
-            Op::Xlogy => "xlogy",
-            Op::LogSumExp => "logsumexp",
-            Op::StopGradient => "stop_gradient",
-            Op::ToReal => "real",
-            Op::ToInt => "int",
-            Op::Eq => "==",
-            Op::Ne => "!=",
-            Op::Lt => "<",
-            Op::Le => "<=",
-            Op::Gt => ">",
-            Op::Ge => ">=",
-            Op::And => "and",
-            Op::Or => "or",
-            Op::Not => "not",
-        }
-    }
-
     /// The type of the result for operands of type `operand` (for mixed operands, the last one's).
     pub fn result(self, operand: Type) -> Type {
         match self {
-            Op::Add
-            | Op::Sub
-            | Op::Mul
-            | Op::Neg
-            | Op::Abs
-            | Op::Sign
-            | Op::Max
-            | Op::Min
-            | Op::Clamp => operand,
             Op::StopGradient => operand,
             Op::IntDiv | Op::Mod | Op::ToInt => Type::Int,
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge | Op::And | Op::Or | Op::Not => {
-                Type::Bool
-            }
+            Op::And | Op::Or | Op::Not => Type::Bool,
+            _ if self.compares() => Type::Bool,
+            _ if self.operands() == Operands::Numbers => operand,
             _ => Type::Real,
-        }
-    }
-
-    /// What it may be applied to.
-    pub fn operands(self) -> Operands {
-        match self {
-            Op::Add
-            | Op::Sub
-            | Op::Mul
-            | Op::Neg
-            | Op::Abs
-            | Op::Sign
-            | Op::Max
-            | Op::Min
-            | Op::Clamp
-            | Op::Lt
-            | Op::Le
-            | Op::Gt
-            | Op::Ge => Operands::Numbers,
-            Op::Eq | Op::Ne => Operands::Alike,
-            Op::IntDiv | Op::Mod | Op::ToReal => Operands::Ints,
-            Op::And | Op::Or | Op::Not => Operands::Bools,
-            Op::Polygamma => Operands::IntAndReal,
-            Op::Div
-            | Op::Pow
-            | Op::Sqrt
-            | Op::Exp
-            | Op::Expm1
-            | Op::Log
-            | Op::Log1p
-            | Op::Log2
-            | Op::Sin
-            | Op::Cos
-            | Op::Tan
-            | Op::Asin
-            | Op::Acos
-            | Op::Atan
-            | Op::Atan2
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Tanh
-            | Op::Sigmoid
-            | Op::Softplus
-            | Op::Relu
-            | Op::Floor
-            | Op::Ceil
-            | Op::Round
-            | Op::Erf
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Xlogy
-            | Op::LogSumExp
-            | Op::StopGradient
-            | Op::ToInt => Operands::Reals,
-        }
-    }
-
-    /// How many operands it has; `None` for two or more.
-    pub fn arity(self) -> Option<usize> {
-        match self {
-            Op::Max | Op::Min | Op::LogSumExp => None,
-            Op::Clamp => Some(3),
-            Op::Add | Op::Sub | Op::Mul | Op::Div | Op::IntDiv | Op::Mod | Op::Pow => Some(2),
-            Op::Atan2 | Op::Polygamma | Op::Xlogy | Op::And | Op::Or => Some(2),
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => Some(2),
-            _ => Some(1),
         }
     }
 
     /// Whether it compares.
     pub fn compares(self) -> bool {
-        matches!(self, Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge)
+        self.holds(None).is_some()
+    }
+
+    /// What a comparison says of two operands in this order, `None` with NaN; `None` for what does not compare.
+    pub fn holds(self, order: Option<Ordering>) -> Option<bool> {
+        match self {
+            Op::Eq => Some(order.is_some_and(Ordering::is_eq)),
+            Op::Ne => Some(order.is_none_or(Ordering::is_ne)),
+            Op::Lt => Some(order.is_some_and(Ordering::is_lt)),
+            Op::Le => Some(order.is_some_and(Ordering::is_le)),
+            Op::Gt => Some(order.is_some_and(Ordering::is_gt)),
+            Op::Ge => Some(order.is_some_and(Ordering::is_ge)),
+            _ => None,
+        }
     }
 }
 

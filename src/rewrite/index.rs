@@ -424,16 +424,7 @@ fn decide_with(
     };
     let minus = d.times(-1)?;
     if d.is_constant() {
-        let x = d.constant;
-        return match op {
-            Op::Eq => Some(x == 0),
-            Op::Ne => Some(x != 0),
-            Op::Lt => Some(x < 0),
-            Op::Le => Some(x <= 0),
-            Op::Gt => Some(x > 0),
-            Op::Ge => Some(x >= 0),
-            _ => None,
-        };
+        return op.holds(Some(d.constant.cmp(&0)));
     }
     let sizes = if inside {
         Sizes::Positive

@@ -71,7 +71,7 @@ impl Pool {
                 _ => None,
             },
             Op::Neg => a.map(|a| self.int(a.wrapping_neg())),
-            Op::Eq | Op::Ne | Op::Lt | Op::Le | Op::Gt | Op::Ge => {
+            op if op.compares() => {
                 if let (None, Some(b)) = (a, b)
                     && let Some(least) = self.least(operands[0])
                 {
@@ -83,15 +83,7 @@ impl Pool {
                         _ => None,
                     };
                 }
-                let (a, b) = (a?, b?);
-                let order = a.cmp(&b);
-                let v = (op == Op::Eq && order.is_eq())
-                    || (op == Op::Ne && order.is_ne())
-                    || (op == Op::Lt && order.is_lt())
-                    || (op == Op::Le && order.is_le())
-                    || (op == Op::Gt && order.is_gt())
-                    || (op == Op::Ge && order.is_ge());
-                as_bool(self, v)
+                as_bool(self, op.holds(Some(a?.cmp(&b?)))?)
             }
             Op::And => match (known(self, 0), known(self, 1)) {
                 (Some(false), _) | (_, Some(false)) => as_bool(self, false),

@@ -5,19 +5,10 @@ use crate::rewrite::index;
 
 impl Program {
     pub fn compare(&mut self, op: Op, a: ExprId, b: ExprId) -> ExprId {
-        if let (Some(x), Some(y)) = (self.number(a), self.number(b)) {
-            let answer = match op {
-                Op::Eq => Some(x == y),
-                Op::Ne => Some(x != y),
-                Op::Lt => Some(x < y),
-                Op::Le => Some(x <= y),
-                Op::Gt => Some(x > y),
-                Op::Ge => Some(x >= y),
-                _ => None,
-            };
-            if let Some(answer) = answer {
-                return self.bool(answer);
-            }
+        if let (Some(x), Some(y)) = (self.number(a), self.number(b))
+            && let Some(answer) = op.holds(x.partial_cmp(&y))
+        {
+            return self.bool(answer);
         }
         if self.ty(a) == Type::Int
             && self.ty(b) == Type::Int
@@ -78,25 +69,16 @@ impl Program {
     /// Whether evaluating it cannot fail, by a quick look.
     fn is_total(&self, e: ExprId) -> bool {
         match self.node(e) {
-            Node::Real(_)
-            | Node::Int(_)
-            | Node::Bool(_)
-            | Node::Axis(_)
-            | Node::Size(_)
-            | Node::Param(_) => true,
-            Node::Read { index, default, .. } => {
-                default.is_none() && index.iter().all(|&i| matches!(self.node(i), Node::Axis(_)))
-            }
             Node::Op(op, o) => {
                 !matches!(op, Op::IntDiv | Op::Mod)
                     && o.len() <= 2
-                    && o.iter().all(|&x| self.is_leaf(x))
+                    && o.iter().all(|&x| self.is_total_leaf(x))
             }
-            Node::If { .. } | Node::Reduce { .. } => false,
+            _ => self.is_total_leaf(e),
         }
     }
 
-    fn is_leaf(&self, e: ExprId) -> bool {
+    fn is_total_leaf(&self, e: ExprId) -> bool {
         match self.node(e) {
             Node::Real(_)
             | Node::Int(_)
