@@ -7,6 +7,7 @@
 
 pub mod activity;
 pub mod brackets;
+mod conjunction;
 pub mod hessian;
 pub mod inner;
 pub mod partials;

@@ -7,7 +7,8 @@
 //! `(if g then adj else 0) * p`, since p may be NaN where g is false.
 
 use super::activity::{self, Activity};
-use super::brackets::{Contribution, Places, conjunction};
+use super::brackets::{Contribution, Places};
+use super::conjunction::conjunction;
 use super::partials::{Summand, not_minus_infinity, partials};
 use super::support::Support;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, ReduceOp, TensorId, Type};
