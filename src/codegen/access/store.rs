@@ -87,18 +87,8 @@ impl<'u, 'f> Gen<'u, 'f> {
         for index in at {
             indices.push(self.index(index, None)?);
         }
-        let mut fine = guard.map(|g| self.flag_of(g)).transpose()?;
-        for (k, extent) in self.dims(to).into_iter().enumerate() {
-            if self.proved(&at[k], extent) {
-                continue;
-            }
-            let inside = self.in_range(indices[k], extent);
-            fine = Some(match fine {
-                None => inside,
-                Some(f) => self.b.ins().band(f, inside),
-            });
-        }
-        let after = match fine {
+        let guard = guard.map(|g| self.flag_of(g)).transpose()?;
+        let after = match self.inside(to, at, &indices, guard) {
             None => None,
             Some(fine) => {
                 let [inside, after] = [0; 2].map(|_| self.b.create_block());
@@ -108,12 +98,8 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
         };
         let address = self.address(to, &indices, true);
-        let mut scalar = self.scalar_of(self.elem(to), value)?;
-        if let How::Combine(op) = how {
-            let old = self.load_scalar(self.elem(to), address);
-            scalar = self.combine_cells(op, old, scalar)?;
-        }
-        self.b.ins().store(memory(), scalar, address, 0);
+        let scalar = self.scalar_of(self.elem(to), value)?;
+        self.store_cell(to, how, scalar, address)?;
         if let Some(after) = after {
             self.b.ins().jump(after, &[]);
             self.enter(after);
@@ -155,25 +141,53 @@ impl<'u, 'f> Gen<'u, 'f> {
         let alive = self.alive(guard)?;
         let lists = self.lane_index_lists(at)?;
         let scalars = self.scalars_of(self.elem(to), value)?;
-        let dims = self.dims(to);
         let sink = self.cell_address(SINK);
         for (k, indices) in lists.iter().enumerate() {
-            let mut fine = alive[k];
-            for (d, (&index, &extent)) in indices.iter().zip(&dims).enumerate() {
-                if !self.proved(&at[d], extent) {
-                    let inside = self.in_range(index, extent);
-                    fine = self.b.ins().band(fine, inside);
-                }
+            let fine = self.inside(to, at, indices, Some(alive[k]));
+            let mut address = self.address(to, indices, true);
+            if let Some(fine) = fine {
+                address = self.b.ins().select(fine, address, sink);
             }
-            let address = self.address(to, indices, true);
-            let address = self.b.ins().select(fine, address, sink);
-            let mut scalar = scalars[k];
-            if let How::Combine(op) = how {
-                let old = self.load_scalar(self.elem(to), address);
-                scalar = self.combine_cells(op, old, scalar)?;
-            }
-            self.b.ins().store(memory(), scalar, address, 0);
+            self.store_cell(to, how, scalars[k], address)?;
         }
+        Ok(())
+    }
+
+    /// The guard, and whether those indices that may be out of range are in it.
+    fn inside(
+        &mut self,
+        to: BufferId,
+        at: &[Index],
+        indices: &[Value],
+        guard: Option<Value>,
+    ) -> Option<Value> {
+        let mut fine = guard;
+        for ((index, &value), extent) in at.iter().zip(indices).zip(self.dims(to)) {
+            if self.proved(index, extent) {
+                continue;
+            }
+            let inside = self.in_range(value, extent);
+            fine = Some(match fine {
+                None => inside,
+                Some(f) => self.b.ins().band(f, inside),
+            });
+        }
+        fine
+    }
+
+    /// Sets or combines the cell at an address.
+    fn store_cell(
+        &mut self,
+        to: BufferId,
+        how: How,
+        mut scalar: Value,
+        address: Value,
+    ) -> Result<()> {
+        if let How::Combine(op) = how {
+            let old = self.load_scalar(self.elem(to), address);
+            scalar = self.combine_cells(op, old, scalar)?;
+        }
+        self.b.ins().store(memory(), scalar, address, 0);
         Ok(())
     }
 
