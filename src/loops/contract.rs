@@ -234,7 +234,7 @@ impl Contractor {
                 continue;
             }
             let pool = &parts.pool;
-            let certain = certain(pool, part);
+            let certain = pool.certain(part.guard.unwrap_or(part.body));
             let loops = part.loops(pool);
             let evaluated = |i: Id| {
                 let own = loops.iter().all(|&a| pool.has(i, a));
@@ -471,24 +471,6 @@ fn is_plain(parts: &Parts, body: Id, dims: [&[AxisId]; 2]) -> bool {
             .iter()
             .zip(shape)
             .all(|(&a, &e)| parts.pool.extent(a) == e)
-}
-
-/// What a part evaluates at each of its elements: not under a condition.
-fn certain(pool: &Pool, part: &Part) -> FxHashSet<Id> {
-    let mut seen = FxHashSet::default();
-    let mut stack = vec![part.guard.unwrap_or(part.body)];
-    while let Some(id) = stack.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        match pool.node(id) {
-            Node::If(condition, _, _) => stack.push(*condition),
-            Node::Op(Op::And | Op::Or, o) => stack.push(o[0]),
-            Node::Read { index, .. } => stack.extend(index.iter()),
-            node => super::pool::for_children(node, |c| stack.push(c)),
-        }
-    }
-    seen
 }
 
 /// The free axes of an expression as they first occur in it.

@@ -9,7 +9,7 @@ use super::recurrence::Recurrences;
 use crate::diagnostic::Diagnostic;
 use crate::ir::{AxisId, Op, Type};
 use crate::loops::ExtentIndex;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -140,24 +140,9 @@ fn known_at(pool: &mut Pool, part: &Part) -> Vec<(Read, Vec<Id>)> {
             }
             node => for_children(&node, |c| under(c, None, pool)),
         }
-        if let Some(r) = read(pool, id) {
+        if let Some(r) = pool.as_read(id) {
             out.push((r, known));
         }
-    }
-}
-
-fn read(pool: &Pool, e: Id) -> Option<Read> {
-    match pool.node(e) {
-        Node::Read {
-            from,
-            index,
-            default,
-        } => Some(Read {
-            from: *from,
-            index: index.clone(),
-            default: *default,
-        }),
-        _ => None,
     }
 }
 
@@ -170,36 +155,8 @@ fn reads_at(pool: &Pool, body: Id, axis: AxisId) -> bool {
         };
         r.default.is_none() && positions.any(bare)
     };
-    let all = evaluated(pool, body);
-    all.into_iter().filter_map(|e| read(pool, e)).any(at_axis)
-}
-
-/// What every evaluation of an expression evaluates, whatever its conditions are.
-fn evaluated(pool: &Pool, root: Id) -> Vec<Id> {
-    let (mut all, mut seen) = (vec![root], FxHashSet::from_iter([root]));
-    let mut next = 0;
-    while let Some(&id) = all.get(next) {
-        next += 1;
-        let mut add = |e: Id| {
-            if seen.insert(e) {
-                all.push(e);
-            }
-        };
-        match pool.node(id) {
-            Node::If(condition, ..) => add(*condition),
-            Node::Op(Op::And | Op::Or, operands) => add(operands[0]),
-            Node::Op(_, operands) => operands.iter().copied().for_each(add),
-            Node::Read { index, .. } => index.iter().copied().for_each(add),
-            Node::Finite(e) | Node::Found(e) => add(*e),
-            Node::Real(_)
-            | Node::Int(_)
-            | Node::Bool(_)
-            | Node::Axis(_)
-            | Node::Size(_)
-            | Node::Param(_) => {}
-        }
-    }
-    all
+    let all = pool.certain(body);
+    all.into_iter().filter_map(|e| pool.as_read(e)).any(at_axis)
 }
 
 /// Substitutes cheap maps that a later step reads but that only hand on one other map of their recurrence, which is
