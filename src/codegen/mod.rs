@@ -30,8 +30,6 @@ mod tail;
 mod value;
 mod weight;
 
-pub use access::store::identity;
-
 use crate::ast::Span;
 use crate::diagnostic::{Class, Diagnostic};
 use crate::loops::{Home, Loops};

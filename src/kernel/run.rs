@@ -3,9 +3,9 @@
 use super::Workspace;
 use super::bind::memory_limit;
 use super::code::{Code, Machine, Made, Placed};
+use crate::codegen::CheckKind;
 use crate::codegen::groups::{MANY_ROWS, SHORT_ROW};
 use crate::codegen::layout::{ERROR_INDEX, ERROR_PLACE, root};
-use crate::codegen::{CheckKind, identity};
 use crate::diagnostic::Diagnostic;
 use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, Home, LoopAxisId, Stage};
 
@@ -276,7 +276,7 @@ impl Code {
     /// The identity in every cell of a total.
     fn start(&self, total: &Made, own: bool, work: &mut Workspace) {
         let (at, words) = self.total_cells(total, own, work);
-        let (real, int) = identity(total.op);
+        let (real, int) = total.op.identity();
         let word = match total.elem {
             Elem::Sum => real.to_bits(),
             Elem::Real if self.dtype.size() == 8 => real.to_bits(),

@@ -524,19 +524,12 @@ impl Machine<'_> {
 }
 
 fn identity(op: FoldOp, int: bool) -> Scalar {
+    let (real, whole) = op.identity();
     match op {
-        FoldOp::Sum if int => Scalar::Int(0),
-        FoldOp::Sum => Scalar::Real(0.0),
-        FoldOp::Prod if int => Scalar::Int(1),
-        FoldOp::Prod => Scalar::Real(1.0),
-        FoldOp::Max if int => Scalar::Int(i64::MIN),
-        FoldOp::Max => Scalar::Real(f64::NEG_INFINITY),
-        FoldOp::Min if int => Scalar::Int(i64::MAX),
-        FoldOp::Min => Scalar::Real(f64::INFINITY),
-        FoldOp::Any => Scalar::Bool(false),
-        FoldOp::All => Scalar::Bool(true),
-        FoldOp::Count => Scalar::Int(0),
-        FoldOp::ArgMax | FoldOp::ArgMin => Scalar::Int(-1),
+        FoldOp::Any | FoldOp::All => Scalar::Bool(whole != 0),
+        FoldOp::Count | FoldOp::ArgMax | FoldOp::ArgMin => Scalar::Int(whole),
+        FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min if int => Scalar::Int(whole),
+        FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min => Scalar::Real(real),
     }
 }
 

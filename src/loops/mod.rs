@@ -339,6 +339,19 @@ pub enum FoldOp {
     ArgMin,
 }
 
+impl FoldOp {
+    /// What a fold of nothing gives, of reals and of ints; as a bool, 1 is true.
+    pub fn identity(self) -> (f64, i64) {
+        match self {
+            FoldOp::Sum | FoldOp::Count | FoldOp::Any => (0.0, 0),
+            FoldOp::Prod | FoldOp::All => (1.0, 1),
+            FoldOp::Max => (f64::NEG_INFINITY, i64::MIN),
+            FoldOp::Min => (f64::INFINITY, i64::MAX),
+            FoldOp::ArgMax | FoldOp::ArgMin => (0.0, -1),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct ValueInfo {
     pub ty: Type,

@@ -257,7 +257,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     fn fill_value(&mut self, elem: Elem, with: FoldOp) -> Result<Value> {
-        let (real, int) = identity(with);
+        let (real, int) = with.identity();
         Ok(match self.scalar_type(elem) {
             types::F32 => self.b.ins().f32const(real as f32),
             types::F64 => self.b.ins().f64const(real),
@@ -281,16 +281,5 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().jump(head, &[arg(next)]);
         self.b.seal_block(head);
         self.enter(done);
-    }
-}
-
-/// What a fill writes, as a real and as an int.
-pub fn identity(with: FoldOp) -> (f64, i64) {
-    match with {
-        FoldOp::Sum | FoldOp::Count | FoldOp::Any => (0.0, 0),
-        FoldOp::Prod | FoldOp::All => (1.0, 1),
-        FoldOp::Max => (f64::NEG_INFINITY, i64::MIN),
-        FoldOp::Min => (f64::INFINITY, i64::MAX),
-        FoldOp::ArgMax | FoldOp::ArgMin => (0.0, -1),
     }
 }

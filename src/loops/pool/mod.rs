@@ -201,18 +201,14 @@ impl Pool {
 
     /// The zero, or other identity, of a fold over values of type `ty`.
     pub fn identity(&mut self, op: FoldOp, ty: Type) -> Id {
-        match (op, ty) {
-            (FoldOp::Sum, Type::Real) => self.real(0.0),
-            (FoldOp::Sum | FoldOp::Count, _) => self.int(0),
-            (FoldOp::Prod, Type::Real) => self.real(1.0),
-            (FoldOp::Prod, _) => self.int(1),
-            (FoldOp::Max, Type::Real) => self.real(f64::NEG_INFINITY),
-            (FoldOp::Max, _) => self.int(i64::MIN),
-            (FoldOp::Min, Type::Real) => self.real(f64::INFINITY),
-            (FoldOp::Min, _) => self.int(i64::MAX),
-            (FoldOp::Any, _) => self.mk(Node::Bool(false)),
-            (FoldOp::All, _) => self.mk(Node::Bool(true)),
-            (FoldOp::ArgMax | FoldOp::ArgMin, _) => self.int(-1),
+        let (real, int) = op.identity();
+        match op {
+            FoldOp::Any | FoldOp::All => self.mk(Node::Bool(int != 0)),
+            FoldOp::Count | FoldOp::ArgMax | FoldOp::ArgMin => self.int(int),
+            FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min if ty == Type::Real => {
+                self.real(real)
+            }
+            FoldOp::Sum | FoldOp::Prod | FoldOp::Max | FoldOp::Min => self.int(int),
         }
     }
 
