@@ -7,14 +7,19 @@
 //! Parts that need each other are one node. Its loop runs step by step, up or down; within it, what earlier steps have
 //! made is at hand, and the same rule orders what is left.
 
+mod info;
+mod nest;
+mod place;
+
+use super::Direction;
 use super::align::{Class, Classes};
-use super::inline::CHEAP;
-use super::part::{Kind, Parts};
-use super::pool::{Node, PartId, Source};
+use super::part::Parts;
+use super::pool::PartId;
 use super::recurrence::Recurrences;
-use super::{Direction, FoldOp};
-use crate::graph;
-use crate::ir::{AxisId, Op};
+use crate::ir::AxisId;
+use info::{Info, info_of};
+use nest::Nest;
+use place::{early, levels};
 use rustc_hash::FxHashMap;
 
 /// A loop or a part, in order of execution.
@@ -31,33 +36,6 @@ pub(super) enum Tree {
 
 /// For each part the order of its axes: equal in all kernels of a loss, so that they add in one order.
 pub(super) type Orders = FxHashMap<PartId, Vec<AxisId>>;
-
-/// One read of a part: for each position the class of a plain index.
-struct Edge {
-    from: PartId,
-    index: Vec<Option<Class>>,
-    /// The loop whose earlier steps have made it.
-    step: Option<u32>,
-}
-
-struct Info {
-    /// Class of each head position and whether it is a loop.
-    head: Vec<(Class, bool)>,
-    /// Loops in layout order.
-    loops: Vec<Class>,
-    reads: Vec<Edge>,
-    /// Loops that must run step by step, outermost first, by number.
-    sequences: Vec<(Class, Direction, u32)>,
-    fold: bool,
-    /// A map that is no output.
-    map: bool,
-    /// An argmax or argmin: it keeps its best element in a register, so what it reduces is its innermost loop.
-    arg: bool,
-    /// A result that is not cheap to compute again.
-    dear: bool,
-    /// What each class costs as the lane axis.
-    lane_cost: Vec<(Class, u32)>,
-}
 
 pub(super) struct Levels<'a> {
     classes: &'a Classes,
@@ -139,108 +117,6 @@ pub(super) fn orders(tree: &[Tree], classes: &Classes) -> Orders {
     out
 }
 
-fn info_of(parts: &Parts, classes: &Classes, recurrences: &Recurrences, id: PartId) -> Info {
-    let pool = &parts.pool;
-    let part = parts.part(id);
-    let mut reads = vec![];
-    let mut lane_cost: Vec<(Class, u32)> = vec![];
-    let mut cost = |class: Class, cost: u32| match lane_cost.iter_mut().find(|(c, _)| *c == class) {
-        Some((_, total)) => *total += cost,
-        None => lane_cost.push((class, cost)),
-    };
-    let mut price = |index: &[super::pool::Id]| {
-        for (k, &i) in index.iter().enumerate() {
-            let last = k + 1 == index.len();
-            for &a in pool.free(i).iter() {
-                let c = match pool.node(i) {
-                    Node::Axis(_) if last => 0,
-                    Node::Op(Op::Add | Op::Sub, o)
-                        if last
-                            && o.iter()
-                                .all(|&o| !matches!(pool.node(o), Node::Read { .. })) =>
-                    {
-                        1
-                    }
-                    _ => 4,
-                };
-                cost(classes.of(id, a), c);
-            }
-        }
-    };
-    for read in parts.reads(id) {
-        price(&read.index);
-        let Source::Part(from) = read.from else {
-            continue;
-        };
-        let index = read
-            .index
-            .iter()
-            .map(|&i| match pool.node(i) {
-                Node::Axis(a) if !part.whole(*a) => Some(classes.of(id, *a)),
-                _ => None,
-            })
-            .collect();
-        let step = recurrences.step(parts, id, &read);
-        reads.push(Edge { from, index, step });
-    }
-    if !part.is_map() || part.output.is_some() {
-        price(&part.at);
-    }
-    let mut loops: Vec<Class> = part
-        .loops(pool)
-        .iter()
-        .map(|&a| classes.of(id, a))
-        .collect();
-    loops.sort_unstable();
-    Info {
-        head: (0..part.head.len())
-            .map(|k| (classes.of(id, part.head[k]), part.bare(pool, k)))
-            .collect(),
-        loops,
-        reads,
-        sequences: recurrences
-            .sequences(id)
-            .iter()
-            .map(|s| (classes.of(id, s.axis), s.direction, s.id))
-            .collect(),
-        fold: part.is_fold() && part.into.is_none(),
-        map: part.is_map() && part.output.is_none(),
-        dear: !part.is_map() || recurrences.carried(id) || pool.weight(part.body) > CHEAP,
-        arg: matches!(part.kind, Kind::Fold(FoldOp::ArgMax | FoldOp::ArgMin)),
-        lane_cost,
-    }
-}
-
-/// The parts of one nest, by place: producers before their readers.
-struct Nest {
-    ids: Vec<PartId>,
-    /// Places that need each other, or one place.
-    nodes: Vec<Vec<usize>>,
-    /// The reads between nodes, by the node that is read: place of what is read, place of its reader, number of the read.
-    readers: Vec<Vec<(usize, usize, usize)>>,
-    /// The same by the node that reads.
-    reads: Vec<Vec<(usize, usize, usize)>>,
-    /// The reads within each node.
-    inside: Vec<Vec<(usize, usize, usize)>>,
-    /// The node of each place.
-    node: Vec<usize>,
-}
-
-impl Nest {
-    fn first(&self, node: usize) -> PartId {
-        self.ids[self.nodes[node][0]]
-    }
-
-    fn members(&self, node: usize) -> impl Iterator<Item = PartId> + '_ {
-        self.nodes[node].iter().map(|&k| self.ids[k])
-    }
-
-    /// Whether the parts of a node need each other.
-    fn cyclic(&self, node: usize) -> bool {
-        !self.inside[node].is_empty()
-    }
-}
-
 impl Levels<'_> {
     fn info(&self, id: PartId) -> &Info {
         self.info[id.index()].as_ref().expect("a live part")
@@ -316,61 +192,6 @@ impl Levels<'_> {
             early(&nest, &keys, &mut level);
         }
         self.assemble(&nest, &keys, &level, open)
-    }
-
-    /// The parts as nodes. What earlier steps of an open loop have made is at hand.
-    fn nodes(&mut self, ids: &[PartId], open: &Open) -> Nest {
-        let reads_of = |levels: &Self, ids: &[PartId], k: usize| -> Vec<(usize, usize)> {
-            let reads = levels.info(ids[k]).reads.iter().enumerate();
-            let made = |edge: &Edge| edge.step.is_some_and(|s| open.steps.contains(&s));
-            reads
-                .filter(|(_, edge)| !made(edge))
-                .filter_map(|(r, edge)| {
-                    let v = levels.place[edge.from.index()];
-                    (v < ids.len() && ids[v] == edge.from).then_some((v, r))
-                })
-                .collect()
-        };
-        self.number(ids);
-        let edges: Vec<Vec<usize>> = (0..ids.len())
-            .map(|k| reads_of(self, ids, k).iter().map(|e| e.0).collect())
-            .collect();
-        let roots: Vec<usize> = (0..ids.len()).collect();
-        let groups = graph::components(&edges, &roots);
-        let sorted: Vec<PartId> = groups.iter().flatten().map(|&k| ids[k]).collect();
-        self.number(&sorted);
-        let count = groups.len();
-        let mut nest = Nest {
-            ids: sorted,
-            nodes: vec![],
-            readers: vec![vec![]; count],
-            reads: vec![vec![]; count],
-            inside: vec![vec![]; count],
-            node: vec![],
-        };
-        for (i, group) in groups.iter().enumerate() {
-            let from = nest.node.len();
-            nest.node.resize(from + group.len(), i);
-            nest.nodes.push((from..nest.node.len()).collect());
-        }
-        for u in 0..ids.len() {
-            for (v, r) in reads_of(self, &nest.ids, u) {
-                let (from, to) = (nest.node[v], nest.node[u]);
-                if from == to {
-                    nest.inside[to].push((v, u, r));
-                } else {
-                    nest.readers[from].push((v, u, r));
-                    nest.reads[to].push((v, u, r));
-                }
-            }
-        }
-        nest
-    }
-
-    fn number(&mut self, ids: &[PartId]) {
-        for (k, &id) in ids.iter().enumerate() {
-            self.place[id.index()] = k;
-        }
     }
 
     /// The next loop of a recurrence: a row along which nothing steps, then its steps.
@@ -473,104 +294,6 @@ impl Levels<'_> {
             .map(|(_, &c)| c)
     }
 
-    /// Inside a row: a fold whose producers are all early joins the earliest nest over the same axes.
-    fn join<S: PartialEq, K: PartialEq>(
-        &self,
-        nest: &Nest,
-        sets: &[Option<S>],
-        keys: &[Option<K>],
-        local: &dyn Fn(PartId, PartId, usize, &K) -> bool,
-        level: &mut [i32],
-    ) {
-        let count = nest.nodes.len();
-        for i in 0..count {
-            let Some(key) = &keys[i] else { continue };
-            if nest.cyclic(i) || !self.info(nest.first(i)).fold {
-                continue;
-            }
-            let mut candidates: Vec<i32> = (0..count)
-                .filter(|&j| {
-                    j != i && sets[j] == sets[i] && keys[j] == keys[i] && level[j] > level[i]
-                })
-                .map(|j| level[j])
-                .collect();
-            candidates.sort_unstable_by_key(|l| -l);
-            let fits = |l: i32| {
-                nest.reads[i].iter().all(|&(v, u, r)| {
-                    let j = nest.node[v];
-                    let same = keys[j] == keys[i] && local(nest.ids[v], nest.ids[u], r, key);
-                    level[j]
-                        >= if same {
-                            l
-                        } else if keys[j].is_none() {
-                            l + 1
-                        } else {
-                            l + 2
-                        }
-                })
-            };
-            if let Some(l) = candidates.into_iter().find(|&l| fits(l)) {
-                level[i] = l;
-            }
-        }
-    }
-
-    /// A part that reads a dear result at its own element moves to the level where that is made, if it can.
-    fn pull_all(&self, nest: &Nest, keys: &[Option<Key>], level: &mut [i32]) {
-        for i in 0..nest.nodes.len() {
-            let Some(key) = keys[i] else { continue };
-            let mut candidates: Vec<i32> = nest.reads[i]
-                .iter()
-                .filter(|&&(v, u, r)| {
-                    let (j, made) = (nest.node[v], nest.ids[v]);
-                    keys[j] == Some(key)
-                        && level[j] > level[i]
-                        && self.info(made).dear
-                        && self.local(made, nest.ids[u], r, key.class)
-                })
-                .map(|&(v, _, _)| level[nest.node[v]])
-                .collect();
-            candidates.sort_unstable_by_key(|l| -l);
-            for l in candidates {
-                let mut moved = FxHashMap::default();
-                if self.pull(nest, keys, level, i, l, &mut moved) {
-                    for (j, l) in moved {
-                        level[j] = l;
-                    }
-                    break;
-                }
-            }
-        }
-    }
-
-    fn pull(
-        &self,
-        nest: &Nest,
-        keys: &[Option<Key>],
-        level: &[i32],
-        i: usize,
-        to: i32,
-        moved: &mut FxHashMap<usize, i32>,
-    ) -> bool {
-        moved.insert(i, to);
-        nest.reads[i].iter().all(|&(v, u, r)| {
-            let j = nest.node[v];
-            let same = keys[i] == keys[j]
-                && keys[i].is_none_or(|k| self.local(nest.ids[v], nest.ids[u], r, k.class));
-            let need = match (same, keys[j].is_none() == keys[i].is_none()) {
-                (true, _) => to,
-                (false, false) => to + 1,
-                (false, true) => to + 2,
-            };
-            let now = moved.get(&j).copied().unwrap_or(level[j]);
-            now >= need
-                || same
-                    && stacker::maybe_grow(64 * 1024, 1024 * 1024, || {
-                        self.pull(nest, keys, level, j, need, moved)
-                    })
-        })
-    }
-
     fn assemble(
         &mut self,
         nest: &Nest,
@@ -619,44 +342,6 @@ impl Levels<'_> {
             class: key.class,
             direction: key.direction,
             body,
-        }
-    }
-}
-
-/// The level of each node: 0 for loops and -1 for straight code at the end, higher the earlier it runs.
-fn levels<K: PartialEq>(
-    nest: &Nest,
-    keys: &[Option<K>],
-    local: &dyn Fn(PartId, PartId, usize, &K) -> bool,
-) -> Vec<i32> {
-    let mut level = vec![0; keys.len()];
-    for i in (0..keys.len()).rev() {
-        let mut l = if keys[i].is_none() { -1 } else { 0 };
-        for &(v, u, r) in &nest.readers[i] {
-            let j = nest.node[u];
-            l = l.max(match (&keys[i], &keys[j]) {
-                (None, None) => level[j],
-                (None, Some(_)) | (Some(_), None) => level[j] + 1,
-                (Some(a), Some(b)) if a == b && local(nest.ids[v], nest.ids[u], r, a) => level[j],
-                (Some(_), Some(_)) => level[j] + 2,
-            });
-        }
-        level[i] = l;
-    }
-    level
-}
-
-/// Straight code of a row runs as early as its inputs allow.
-fn early(nest: &Nest, keys: &[Option<Key>], level: &mut [i32]) {
-    let top = level.iter().copied().max().unwrap_or(1);
-    let top = (top | 1).max(1);
-    for i in 0..nest.nodes.len() {
-        if keys[i].is_none() {
-            let after = nest.reads[i]
-                .iter()
-                .map(|&(v, _, _)| level[nest.node[v]] - i32::from(keys[nest.node[v]].is_some()))
-                .min();
-            level[i] = after.unwrap_or(top);
         }
     }
 }
