@@ -179,7 +179,7 @@ impl<'m> Lowerer<'m> {
         }
         let mut reals = vec![];
         for leaf in leaves {
-            let x = super::loss::literal_value(leaf);
+            let x = super::parameters::literal_value(leaf);
             let bool_literal = matches!(leaf.value, Constant::True | Constant::False);
             let wrong = match p.ty {
                 Type::Real => bool_literal,
@@ -257,9 +257,9 @@ impl<'m> Lowerer<'m> {
             let title = format!("the hyperparameter `{}` is an int", o.name.text);
             return Err(self.error(Diagnostic::error(title).at(literal.span, "not an int")));
         }
-        let x = super::loss::literal_value(literal);
+        let x = super::parameters::literal_value(literal);
         if let Some(domain) = &o.domain
-            && !super::loss::domain_of(domain).contains(x)
+            && !super::parameters::domain_of(domain).contains(x)
         {
             return Err(self.error(
                 Diagnostic::error(format!("`{}` is outside its domain", o.name.text))

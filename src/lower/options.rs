@@ -71,7 +71,7 @@ impl<'m> Lowerer<'m> {
     }
 
     pub(super) fn literal(&mut self, literal: &ast::Literal, ty: Type) -> ExprId {
-        let value = super::loss::literal_value(literal);
+        let value = super::parameters::literal_value(literal);
         match (ty, literal.value) {
             (Type::Int, ast::Constant::Int(n)) => self.p.int(if literal.negative {
                 n.wrapping_neg()
@@ -110,7 +110,7 @@ impl<'m> Lowerer<'m> {
             _ => None,
         };
         if let (Some(x), Some(domain)) = (number, &o.domain) {
-            let d = super::loss::domain_of(domain);
+            let d = super::parameters::domain_of(domain);
             if !d.contains(x) {
                 return Err(self.error(
                     Diagnostic::error(format!("`{name}` is outside its domain"))

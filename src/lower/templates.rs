@@ -120,7 +120,7 @@ impl<'m> Lowerer<'m> {
         };
         let list = match (signature, &ast.loss) {
             (Some(signature), _) => self.stated_parameters(signature),
-            (None, Some(loss)) => super::loss::bare_parameters(loss),
+            (None, Some(loss)) => super::parameters::bare_parameters(loss),
             (None, None) => vec![],
         };
         let list = Rc::new(list);
