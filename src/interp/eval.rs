@@ -3,7 +3,8 @@
 use super::{Held, Machine, RED_ZONE, STACK};
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
-use crate::interp::scalar::{self, Fold, Scalar};
+use crate::interp::fold::Fold;
+use crate::interp::scalar::{self, Scalar};
 use crate::ir::{AxisId, ExprId, Node, Op, ReduceOp, TensorId, Type};
 
 impl<'a> Machine<'a> {

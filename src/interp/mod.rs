@@ -9,6 +9,7 @@
 
 mod bind;
 mod eval;
+mod fold;
 mod rounding;
 pub mod scalar;
 mod tensors;
