@@ -12,6 +12,7 @@
 //! the chain rule made of them.
 
 mod cancel;
+mod derived;
 mod entropy;
 mod exps;
 mod facts;
@@ -97,9 +98,10 @@ impl Rule {
 }
 
 /// All rules; of those that share an operator the earlier goes first.
-const TABLES: [&[Rule]; 6] = [
+const TABLES: [&[Rule]; 7] = [
     logs::RULES,
     exps::RULES,
+    derived::RULES,
     cancel::RULES,
     norms::RULES,
     variance::RULES,
