@@ -853,6 +853,13 @@ fn wrong_data() {
             "axis N has 1 elements in `logits` and 2 in `target`",
         ),
         (
+            "mse",
+            "",
+            r#"{"yhat": [1, 1e300], "y": [1, 2]}"#.into(),
+            vec!["--dtype", "f32"],
+            "`yhat` at [1] is 1e300, which f32 does not hold",
+        ),
+        (
             "cross_entropy",
             "",
             ce("[[1, 2]]", "[0.5]"),

@@ -287,6 +287,14 @@ fn wrong_calls_are_errors() {
             call(&[input("y", &y[..5], &[5]), good[1]], &[]),
             "has the shape",
         ),
+        (
+            call(&[good[0], good[1], good[0]], &[]),
+            "the input `y` is given twice",
+        ),
+        (
+            call(&good, &[("delta", 1.0), ("delta", 2.0)]),
+            "the hyperparameter `delta` is given twice",
+        ),
         (call(&good, &[("gamma", 1.0)]), "no hyperparameter `gamma`"),
         (call(&good, &[("delta", -1.0)]), "outside of its domain"),
         (call(&good, &[("delta", f64::NAN)]), "outside of its domain"),
@@ -296,7 +304,7 @@ fn wrong_calls_are_errors() {
         ),
         (
             title(kernel.value_and_grad(&good, &[], &mut [])),
-            "no place for the output",
+            "no place for the gradient of `yhat`",
         ),
         (
             title(kernel.value_and_grad(&good, &[], &mut [grad("yhat", &mut short)])),
@@ -304,7 +312,23 @@ fn wrong_calls_are_errors() {
         ),
         (
             title(kernel.value_and_grad(&good, &[], &mut [grad("y", &mut [0.0; 6])])),
-            "no place for the output",
+            "no place for the gradient of `yhat`",
+        ),
+        (
+            title(kernel.value_and_grad(
+                &good,
+                &[],
+                &mut [grad("yhat", &mut [0.0; 6]), grad("yhat", &mut [0.0; 6])],
+            )),
+            "the place for the gradient of `yhat` is given twice",
+        ),
+        (
+            title(kernel.value_and_grad(
+                &good,
+                &[],
+                &mut [grad("yhat", &mut [0.0; 6]), grad("y", &mut [0.0; 6])],
+            )),
+            "computes no gradient of `y`",
         ),
     ];
     for (got, wanted) in cases {
@@ -329,6 +353,20 @@ fn overlapping_outputs_are_refused() {
     let inputs = [input("y", &y, &[6]), input("yhat", p, &[6])];
     let e = kernel.value_and_grad(&inputs, &[], &mut [grad("yhat", g)]);
     assert!(e.unwrap_err().title.contains("overlaps the input `yhat`"));
+    let [full, _] = shipped("gaussian_nll");
+    let kernel = Kernel::new(full, None, Dtype::F32).unwrap();
+    let ones = [1.0f32; 6];
+    let inputs = ["yhat", "var", "y"].map(|name| input(name, &ones, &[6]));
+    // SAFETY: as above.
+    let (a, b) = unsafe {
+        (
+            std::slice::from_raw_parts_mut(start, 6),
+            std::slice::from_raw_parts_mut(start.add(5), 6),
+        )
+    };
+    let e = kernel.value_and_grad(&inputs, &[], &mut [grad("yhat", a), grad("var", b)]);
+    let said = e.unwrap_err().title;
+    assert_eq!(said, "the places for `yhat` and `var` overlap");
 }
 
 #[test]

@@ -160,6 +160,10 @@ impl Kernel {
         let mut errors = interp::misset(&self.program, params);
         let (arrays, mut unfit) = interp::fitted(&self.program, data);
         errors.append(&mut unfit);
+        if self.dtype() == Dtype::F32 {
+            let inputs = self.program.inputs.iter().zip(&arrays);
+            errors.extend(inputs.filter_map(|(&t, a)| beyond_f32(&self.program.get(t).name, a)));
+        }
         if !errors.is_empty() {
             return Err(Error::new(errors, self.sources.clone()));
         }
@@ -236,6 +240,19 @@ impl Kernel {
     fn fail(&self, diagnostic: Diagnostic) -> Error {
         Error::new(vec![diagnostic], self.sources.clone())
     }
+}
+
+/// A number that f32 has no other number for than infinity.
+fn beyond_f32(name: &str, array: &Array) -> Option<Diagnostic> {
+    let reals = array.reals()?;
+    let lost = |x: &f64| x.is_finite() && (*x as f32).is_infinite();
+    let k = reals.iter().position(lost)?;
+    let at = crate::array::place(&array.shape, k);
+    let title = format!(
+        "`{name}` at {at} is {:e}, which f32 does not hold",
+        reals[k]
+    );
+    Some(Diagnostic::data(title).help("`--dtype f64` computes with numbers up to 1e308"))
 }
 
 /// Elements in the type that a kernel takes.

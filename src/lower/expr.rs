@@ -238,14 +238,20 @@ impl<'m> Lowerer<'m> {
     pub(super) fn boolean(&mut self, e: At) -> Lowered<ExprId> {
         match self.p.ty(e.id) {
             Type::Bool => Ok(e.id),
-            ty @ (Type::Real | Type::Int) => Err(self.error(
-                Diagnostic::error(format!("a bool is expected, this is {}", noun(ty)))
-                    .at(e.span, noun(ty))
-                    .help(format!(
-                        "compare it: `{} != 0`",
-                        self.short_text(e.span, "x")
-                    )),
-            )),
+            ty @ (Type::Real | Type::Int) => {
+                let help = match self.text(e.span) {
+                    "True" => "an axis begins with a capital letter, the constant is `true`".into(),
+                    "False" => {
+                        "an axis begins with a capital letter, the constant is `false`".into()
+                    }
+                    _ => format!("compare it: `{} != 0`", self.short_text(e.span, "x")),
+                };
+                Err(self.error(
+                    Diagnostic::error(format!("a bool is expected, this is {}", noun(ty)))
+                        .at(e.span, noun(ty))
+                        .help(help),
+                ))
+            }
         }
     }
 

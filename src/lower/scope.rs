@@ -294,6 +294,8 @@ impl<'m> Lowerer<'m> {
             out.help(format!(
                 "`{text}` is a function; it is called with parentheses: `{text}(...)`"
             ))
+        } else if text == "e" {
+            out.help("the exponential function is `exp(x)`")
         } else if let Some(near) = suggest::closest(text, sorted(s.values.keys())) {
             out.help(format!("did you mean `{near}`?"))
         } else if s.values.is_empty() {

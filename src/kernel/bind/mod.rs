@@ -65,6 +65,11 @@ impl Code {
             let title = format!("`{}` has no input `{}`", self.loops.name, i.name);
             return Err(Diagnostic::data(title));
         }
+        let twice = |k: &usize| given[..*k].iter().any(|i| i.name == given[*k].name);
+        if let Some(k) = (0..given.len()).find(twice) {
+            let title = format!("the input `{}` is given twice", given[k].name);
+            return Err(Diagnostic::data(title));
+        }
         Ok(())
     }
 
@@ -91,8 +96,8 @@ impl Code {
         }
         if !is_flat(&self.loops, buffer) && input.shape.len() != buffer.dims.len() {
             return Err(Diagnostic::data(format!(
-                "`{name}` has {} axes instead of {}",
-                input.shape.len(),
+                "`{name}` has {} instead of {}",
+                axes_count(input.shape.len()),
                 buffer.dims.len()
             ))
             .note(format!("`{name}` is {}", describe(&self.loops, buffer))));
@@ -109,9 +114,14 @@ impl Code {
             let title = format!("`{}` has no hyperparameter `{name}`", loops.name);
             return Err(Diagnostic::data(title));
         }
+        let twice = |k: &usize| given[..*k].iter().any(|(n, _)| *n == given[*k].0);
+        if let Some(k) = (0..given.len()).find(twice) {
+            let title = format!("the hyperparameter `{}` is given twice", given[k].0);
+            return Err(Diagnostic::data(title));
+        }
         for (k, p) in loops.params.iter().enumerate() {
-            let last = given.iter().rev().find(|(n, _)| **n == p.name);
-            let Some(value) = last.map(|(_, v)| *v).or(p.default) else {
+            let set = given.iter().find(|(n, _)| **n == p.name);
+            let Some(value) = set.map(|(_, v)| *v).or(p.default) else {
                 return Err(Diagnostic::data(format!(
                     "the hyperparameter `{}` has no default and is not set",
                     p.name
@@ -143,6 +153,10 @@ fn missing(loss: &str, buffer: &Buffer, given: &[Input]) -> Diagnostic {
     d.note(format!("it has {}", names.join(", ")))
 }
 
+fn axes_count(n: usize) -> String {
+    format!("{n} {}", if n == 1 { "axis" } else { "axes" })
+}
+
 fn describe(loops: &Loops, buffer: &Buffer) -> String {
     let names: Vec<&str> = buffer
         .dims
@@ -164,6 +178,9 @@ fn param_bits(p: &LoopParam, value: f64) -> Result<u64> {
     match p.ty {
         Type::Real => Ok(value.to_bits()),
         Type::Int if value.trunc() == value && value.abs() < 9.2e18 => Ok(value as i64 as u64),
+        Type::Int if value.trunc() == value => {
+            Err(Diagnostic::data(format!("`{}` is beyond 64 bits", p.name)))
+        }
         Type::Int => Err(Diagnostic::data(format!(
             "`{}` is {value}, not a whole number",
             p.name

@@ -71,10 +71,7 @@ impl Code {
         given: &[Input],
         work: &Workspace,
     ) -> Result<usize> {
-        let mut count = 1u64;
-        for d in &buffer.dims {
-            count = count.saturating_mul(work.cells[self.layout.extent(d.extent)]);
-        }
+        let count = self.count(buffer, work);
         if data.dtype() != self.dtype || data.len() as u64 != count {
             return Err(Diagnostic::data(format!(
                 "the place for `{name}` has {} elements of {}, but {count} of {} are needed",
@@ -96,7 +93,42 @@ impl Code {
         Ok(start)
     }
 
-    /// The gradients' places: all the loops make, of the right type and size, apart from the inputs.
+    /// How many elements a buffer has.
+    fn count(&self, buffer: &Buffer, work: &Workspace) -> u64 {
+        let extents = buffer.dims.iter();
+        extents.fold(1, |n, d| {
+            n.saturating_mul(work.cells[self.layout.extent(d.extent)])
+        })
+    }
+
+    /// Outputs in the caller's memory must be apart from each other.
+    fn apart(&self, work: &Workspace) -> Result<()> {
+        let loops = &self.loops;
+        let buffer = |k: usize| &loops.buffers[loops.outputs[k].0 as usize];
+        let first = usize::from(loops.outputs.first().is_some() && buffer(0).dims.is_empty());
+        let place = |k: usize| {
+            let start = work.cells[self.layout.buffer(loops.outputs[k])];
+            let bytes = self.count(buffer(k), work) * self.dtype.size() as u64;
+            (start, start + bytes)
+        };
+        for k in first..loops.outputs.len() {
+            let (start, end) = place(k);
+            let overlaps = |&j: &usize| {
+                let (a, b) = place(j);
+                start.max(a) < end.min(b)
+            };
+            if let Some(j) = (first..k).find(overlaps) {
+                return Err(Diagnostic::data(format!(
+                    "the places for `{}` and `{}` overlap",
+                    given_name(&buffer(j).name),
+                    given_name(&buffer(k).name)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The gradients' places: all the loops make, of the right type and size, apart from the inputs and each other.
     pub(in crate::kernel) fn bind_gradients(
         &self,
         given: &[Input],
@@ -112,9 +144,10 @@ impl Code {
                 .find(|g| fits_name(&buffer.name, g.name))
             else {
                 return Err(Diagnostic::data(format!(
-                    "there is no place for the output `{}`",
-                    buffer.name
-                )));
+                    "there is no place for the gradient of `{}`",
+                    given_name(&buffer.name)
+                ))
+                .help("`Options::wrt` chooses the gradients that a kernel computes"));
             };
             found += 1;
             let address = self.place(buffer, g.name, &mut g.data, given, work)?;
@@ -128,13 +161,21 @@ impl Code {
                     .skip(1)
                     .any(|o| fits_name(&loops.buffers[o.0 as usize].name, g.name))
             });
-            let name = strange.map_or("", |g| g.name);
-            return Err(Diagnostic::data(format!(
-                "`{}` has no gradient with respect to `{name}`, or it was given twice",
-                loops.name
-            )));
+            let twice = |k: &usize| gradients[..*k].iter().any(|g| g.name == gradients[*k].name);
+            let title = match (strange, (0..gradients.len()).find(twice)) {
+                (None, Some(k)) => format!(
+                    "the place for the gradient of `{}` is given twice",
+                    gradients[k].name
+                ),
+                (strange, _) => format!(
+                    "this kernel of `{}` computes no gradient of `{}`",
+                    loops.name,
+                    strange.map_or("", |g| g.name)
+                ),
+            };
+            return Err(Diagnostic::data(title));
         }
-        Ok(())
+        self.apart(work)
     }
 }
 
@@ -204,5 +245,9 @@ impl Code {
 
 /// An output buffer is named as the input it is the gradient of, perhaps with `out.` before it.
 pub(in crate::kernel) fn fits_name(buffer: &str, given: &str) -> bool {
-    buffer.strip_prefix("out.").unwrap_or(buffer) == given
+    given_name(buffer) == given
+}
+
+fn given_name(buffer: &str) -> &str {
+    buffer.strip_prefix("out.").unwrap_or(buffer)
 }

@@ -301,9 +301,16 @@ fn second_point(scene: &Scene) -> Option<Diagnostic> {
     None
 }
 
-/// `mean[N(x)`, `F(x)`
+/// `mean[N(x)`, `F(x)`, `Sum[N](x)`
 fn axis_called(scene: &Scene) -> Option<Diagnostic> {
     let axis = scene.before(1).filter(|before| before.is_axis())?;
+    if scene.found_is("[") && scene.after_operand() {
+        let title = format!("`{}` is an axis, it has no positions", axis.text);
+        return Some(
+            error(scene, &title, "")
+                .help("the names of functions and of all that is read begin with a small letter"),
+        );
+    }
     if !(scene.found_is("(") && scene.after_operand()) {
         return None;
     }
