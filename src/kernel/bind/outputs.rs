@@ -105,7 +105,7 @@ impl Code {
     fn apart(&self, work: &Workspace) -> Result<()> {
         let loops = &self.loops;
         let buffer = |k: usize| &loops.buffers[loops.outputs[k].0 as usize];
-        let first = usize::from(loops.outputs.first().is_some() && buffer(0).dims.is_empty());
+        let first = usize::from(!loops.outputs.is_empty() && buffer(0).dims.is_empty());
         let place = |k: usize| {
             let start = work.cells[self.layout.buffer(loops.outputs[k])];
             let bytes = self.count(buffer(k), work) * self.dtype.size() as u64;
