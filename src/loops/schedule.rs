@@ -50,7 +50,7 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         true => Fixed::default(),
         false => fixed(program)?,
     };
-    let plan = plan(&mut parts, &some, &full.orders)?;
+    let plan = plan(&mut parts, &some, &full)?;
     let (loops, outputs) = frame(
         program,
         &parts,
@@ -74,18 +74,21 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
 #[derive(Default)]
 struct Fixed {
     orders: Orders,
+    /// What it computes again where it is read, round by round.
+    again: Vec<Vec<PartId>>,
     one_chunk: Vec<PartId>,
 }
 
 fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
     let (mut parts, extents) = prepare(program)?;
-    let plan = plan(&mut parts, &|_| true, &Orders::default())?;
+    let plan = plan(&mut parts, &|_| true, &Fixed::default())?;
     let gradients: Vec<usize> = (1..=program.gradients.len()).collect();
     let (loops, outputs) = frame(program, &parts, &plan.classes, extents, true, &gradients);
     let mut emitter = Emitter::new(&mut parts, &plan.classes, &plan.layout, loops, &outputs);
     emitter.stages(&plan.tree);
     Ok(Fixed {
         orders: plan.orders,
+        again: plan.again,
         one_chunk: emitter.one_chunk,
     })
 }
@@ -133,26 +136,32 @@ struct Plan {
     tree: Vec<levels::Tree>,
     layout: storage::Layout,
     orders: Orders,
+    again: Vec<Vec<PartId>>,
 }
 
-/// Loop tree and storage for the wanted outputs; substitutes what is not worth keeping.
+/// Loop tree and storage for the wanted outputs; substitutes what is not worth keeping. What the kernel of all outputs
+/// computes again, the others do, too: from f32 memory a number has other bits than computed in the f64 of a `Once` stage.
 fn plan(
     parts: &mut Parts,
     wanted: &dyn Fn(usize) -> bool,
-    orders: &Orders,
+    full: &Fixed,
 ) -> Result<Plan, Diagnostic> {
     parts.sweep(wanted);
     for part in parts.parts.iter_mut().flatten() {
         part.output = part.output.take().filter(|o| wanted(o.which));
     }
-    let mut rounds = 0;
+    let mut rounds: Vec<Vec<PartId>> = vec![];
     loop {
         let recurrences = Recurrences::find(parts)?;
         let classes = align::align(parts, &recurrences);
-        let tree = levels::tree(parts, &classes, &recurrences, orders);
+        let tree = levels::tree(parts, &classes, &recurrences, &full.orders);
         let mut layout = storage::layout(parts, &classes, &tree);
-        let again = if rounds < ROUNDS {
-            let again = layout.recompute(parts, &classes, &recurrences);
+        let again = if rounds.len() < ROUNDS {
+            let mut again = layout.recompute(parts, &classes, &recurrences);
+            let there = full.again.iter().flatten();
+            again.extend(there.filter(|&&id| parts.get(id).is_some_and(|p| p.output.is_none())));
+            again.sort_unstable();
+            again.dedup();
             inline::substitutable(parts, again)
         } else {
             vec![]
@@ -165,10 +174,11 @@ fn plan(
                 tree,
                 layout,
                 orders,
+                again: rounds,
             });
         }
         inline::substitute(parts, &again, &recurrences);
-        rounds += 1;
+        rounds.push(again);
     }
 }
 

@@ -28,6 +28,11 @@ const COUNT: u64 = 70;
 /// in f64, or in the rows.
 const KNOWN: &[u64] = &[5];
 
+/// Programs that failed once, beyond the first [`COUNT`].
+///
+/// 210: in an f32 kernel a number was kept in memory, or computed again in a `Once` stage in f64, as other outputs asked.
+const AGAIN: &[u64] = &[210];
+
 /// A program and the data that it is called with; the flag allows finite differences.
 #[derive(Clone)]
 pub struct Trial {
@@ -98,12 +103,20 @@ fn random_programs_agree_with_their_definitions() {
     let first = number("SEED").unwrap_or(0);
     let count = number("COUNT").unwrap_or(COUNT);
     let patience = Duration::from_secs(number("SHRINK").unwrap_or(20));
-    let next = AtomicU64::new(first);
+    let again: &[u64] = match number("SEED") {
+        Some(_) => &[],
+        None => AGAIN,
+    };
+    let next = AtomicU64::new(0);
     let found: Mutex<(Vec<Seen>, Vec<String>)> = Mutex::default();
     let work = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
+            let turn = next.fetch_add(1, Ordering::Relaxed);
+            let seed = match again.get(turn as usize) {
+                Some(&seed) => seed,
+                None => first + turn - again.len() as u64,
+            };
+            if turn >= count + again.len() as u64 {
                 return;
             }
             if KNOWN.contains(&seed) && number("SEED").is_none() {
