@@ -4,7 +4,7 @@
 use super::math::Width;
 use super::stage::{Gen, Result, memory};
 use super::value::{Val, bundle};
-use crate::loops::print::each_use;
+use crate::loops::block::each_use;
 use crate::loops::{Stmt, ValueId};
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};

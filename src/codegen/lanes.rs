@@ -9,10 +9,12 @@
 //! So an element goes through the same vector code wherever it stands and however many there are.
 
 use super::folds::{BLOCK, Pending};
+use super::layout::root;
 use super::math::{Bundle, Width};
 use super::stage::{Gen, Place, Result, arg, bug};
 use super::value::{Val, bundle, cast};
 use super::weight::{SHORT, vectors_in_flight, weight};
+use crate::loops::block::each_statement;
 use crate::loops::{BufferId, FoldId, Index, LoopAxisId, Stmt, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
@@ -104,7 +106,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             self.declare_lane_fold(f)?;
         }
         let mut stored = vec![];
-        self.find_stored(body, &mut stored);
+        each_statement(body, &mut |s| {
+            stored.extend(s.writes().map(|to| root(self.unit.loops, to)));
+        });
         let mut streams = vec![];
         self.find_streams(axis, body, &mut streams)?;
         let index = self.variable(begin);

@@ -2,7 +2,7 @@
 
 use crate::codegen::groups::short_extents;
 use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
-use crate::loops::{Block, BufferId, Elem, ExtentIndex, FoldOp, Home, Loops, Stage, Stmt};
+use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, Loops, Stage};
 use cranelift_codegen::Context;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
@@ -53,11 +53,16 @@ impl Code {
         let machine = Machine::new(&loops, dtype, false)?;
         let mut stages = vec![];
         for stage in &loops.stages {
-            let mut totals = vec![];
-            match stage {
-                Stage::Rows { body, .. } => made(&loops, body, &mut totals),
-                Stage::Once(_) => {}
-            }
+            let made = match stage {
+                Stage::Rows { body, .. } => loops.totals(body),
+                Stage::Once(_) => vec![],
+            };
+            let made = made.into_iter().map(|(buffer, op)| Made {
+                buffer,
+                op,
+                elem: loops.buffers[buffer.0 as usize].elem,
+            });
+            let totals = made.collect();
             let short = short_extents(&loops, stage);
             stages.push(Placed { totals, short });
         }
@@ -158,27 +163,5 @@ impl Machine {
             machine.functions.push(function);
         }
         Ok(machine)
-    }
-}
-
-/// The totals that a block stores to, each once.
-fn made(loops: &Loops, block: &Block, out: &mut Vec<Made>) {
-    for stmt in block {
-        match stmt {
-            Stmt::Store { to, .. } | Stmt::Fill { to, .. } => {
-                let buffer = &loops.buffers[to.0 as usize];
-                if let Home::Total(op) = buffer.home
-                    && !out.iter().any(|m| m.buffer == *to)
-                {
-                    out.push(Made {
-                        buffer: *to,
-                        op,
-                        elem: buffer.elem,
-                    });
-                }
-            }
-            Stmt::Loop { body, .. } => made(loops, body, out),
-            Stmt::Let(..) | Stmt::Fold { .. } | Stmt::Sort(_) | Stmt::Gemm(_) => {}
-        }
     }
 }

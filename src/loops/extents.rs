@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::diagnostic::Diagnostic;
+use crate::interp::scalar;
 use crate::ir::{self, ExprId, Extent, ExtentKind, Program};
 use rustc_hash::FxHashMap;
 
@@ -24,6 +25,29 @@ pub(super) fn extents(
         .map(|i| i.unwrap_or(ExtentIndex(0)))
         .collect();
     Ok((e.out, index))
+}
+
+impl ExtentExpr {
+    /// Its value for these sizes and hyperparameters; `None` for an overflow or a division by 0.
+    pub fn value(
+        &self,
+        size: &dyn Fn(ExtentIndex) -> i64,
+        param: &dyn Fn(u32) -> i64,
+    ) -> Option<i64> {
+        match self {
+            ExtentExpr::Int(n) => Some(*n),
+            ExtentExpr::Size(i) => Some(size(*i)),
+            ExtentExpr::Param(p) => Some(param(*p)),
+            ExtentExpr::If(c, a, b) => {
+                let taken = if c.value(size, param)? != 0 { a } else { b };
+                taken.value(size, param)
+            }
+            ExtentExpr::Op(op, operands) => {
+                let values = operands.iter().map(|o| o.value(size, param));
+                scalar::checked(*op, &values.collect::<Option<Vec<i64>>>()?)
+            }
+        }
+    }
 }
 
 struct Extents<'a> {

@@ -12,6 +12,7 @@
 //! in a `Once` stage every real is an f64.
 
 mod align;
+pub mod block;
 mod contract;
 mod emit;
 mod extents;

@@ -2,6 +2,7 @@
 //! register, `(in out.logits)` memory that is shared; `guard ? statement`; `gemm` a matrix product, `order of` a sort
 //! along the index `:`.
 
+use super::block::{each_statement, each_use};
 use super::*;
 use std::fmt::Write;
 
@@ -15,9 +16,9 @@ pub fn print(loops: &Loops) -> String {
         out: String::new(),
     };
     for stage in &loops.stages {
-        match stage {
-            Stage::Rows { body, .. } | Stage::Once(body) => p.count(body),
-        }
+        each_statement(stage.body(), &mut |s| {
+            each_use(s, &mut |v| p.uses[v.0 as usize] += 1);
+        });
     }
     p.name_values();
     for stage in &loops.stages {
@@ -76,21 +77,6 @@ const ATOM: u8 = 9;
 impl Printer<'_> {
     fn line(&mut self, indent: usize, text: &str) {
         let _ = writeln!(self.out, "{:w$}{text}", "", w = 2 * indent);
-    }
-
-    fn count(&mut self, block: &Block) {
-        for s in block {
-            each_use(s, &mut |v| self.uses[v.0 as usize] += 1);
-            match s {
-                Stmt::Loop { body, .. } => self.count(body),
-                Stmt::Let(..)
-                | Stmt::Fold { .. }
-                | Stmt::Store { .. }
-                | Stmt::Fill { .. }
-                | Stmt::Sort(_)
-                | Stmt::Gemm(_) => {}
-            }
-        }
     }
 
     fn name_values(&mut self) {
@@ -431,70 +417,5 @@ fn sign(op: FoldOp) -> &'static str {
         FoldOp::All => "and=",
         FoldOp::ArgMax => "argmax=",
         FoldOp::ArgMin => "argmin=",
-    }
-}
-
-/// Every value that a statement itself uses.
-pub(crate) fn each_use(s: &Stmt, f: &mut dyn FnMut(ValueId)) {
-    let at = |index: &[Index], f: &mut dyn FnMut(ValueId)| {
-        for i in index {
-            if let Index::Value(v) = i {
-                f(*v);
-            }
-        }
-    };
-    match s {
-        Stmt::Let(_, e) => match e {
-            Expr::Real(_)
-            | Expr::Int(_)
-            | Expr::Bool(_)
-            | Expr::Param(_)
-            | Expr::Size(_)
-            | Expr::Axis(_)
-            | Expr::Folded(_) => {}
-            Expr::Load {
-                at: index,
-                when,
-                or,
-                ..
-            } => {
-                at(index, f);
-                when.iter().chain(or).for_each(|&v| f(v));
-            }
-            Expr::Op(_, o) => o.iter().for_each(|&v| f(v)),
-            Expr::Divide { a, b, when, .. } => [*a, *b].into_iter().chain(*when).for_each(f),
-            Expr::Found { index, when } => [*index].into_iter().chain(*when).for_each(f),
-            Expr::Select(a, b, c) => [*a, *b, *c].into_iter().for_each(f),
-            Expr::Finite(x) => f(*x),
-        },
-        Stmt::Fold { value, guard, .. } => [*value].into_iter().chain(*guard).for_each(f),
-        Stmt::Store {
-            at: index,
-            value,
-            guard,
-            ..
-        } => {
-            at(index, f);
-            [*value].into_iter().chain(*guard).for_each(f);
-        }
-        Stmt::Sort(sort) => {
-            at(&sort.at, f);
-            at(&sort.keys_at, f);
-            sort.kept.iter().for_each(|(_, kept)| at(kept, f));
-        }
-        Stmt::Fill { at: index, .. } => index
-            .iter()
-            .flatten()
-            .for_each(|i| at(std::slice::from_ref(i), f)),
-        Stmt::Gemm(gemm) => {
-            for m in [&gemm.c, &gemm.a, &gemm.b] {
-                m.dims.iter().for_each(|d| {
-                    if let MatrixDim::At(i) = d {
-                        at(std::slice::from_ref(i), f);
-                    }
-                });
-            }
-        }
-        Stmt::Loop { .. } => {}
     }
 }

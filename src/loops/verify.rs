@@ -2,7 +2,7 @@
 
 mod visible;
 
-use super::print::each_use;
+use super::block::{each_statement, each_use};
 use super::*;
 
 /// The first element of a matrix.
@@ -40,8 +40,11 @@ pub fn verify(loops: &Loops) -> Result<(), String> {
     }
     // Where a load stands in the text, its buffer may be written further down, in earlier steps of a loop around both.
     for stage in &loops.stages {
-        let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
-        v.stored(body);
+        each_statement(stage.body(), &mut |s| {
+            if let Some(to) = s.writes() {
+                v.stored[to.0 as usize] = true;
+            }
+        });
     }
     for stage in &loops.stages {
         v.stage(stage)?;
@@ -103,18 +106,6 @@ impl Verifier<'_> {
                 "{} cannot share the memory of {}",
                 buffer.name, host.name
             ))
-        }
-    }
-
-    fn stored(&mut self, block: &Block) {
-        for s in block {
-            match s {
-                Stmt::Store { to, .. } | Stmt::Fill { to, .. } => self.stored[to.0 as usize] = true,
-                Stmt::Sort(sort) => self.stored[sort.into.0 as usize] = true,
-                Stmt::Loop { body, .. } => self.stored(body),
-                Stmt::Gemm(gemm) => self.stored[gemm.c.buffer.0 as usize] = true,
-                Stmt::Let(..) | Stmt::Fold { .. } => {}
-            }
         }
     }
 

@@ -156,7 +156,7 @@ impl<'m> Lowerer<'m> {
         let path = self.path.clone();
         let mut conditions = vec![];
         for c in path {
-            for part in self.conjuncts(c) {
+            for part in self.p.conjuncts(c) {
                 if self.p.free(part).iter().all(|a| axes.contains(a)) && !conditions.contains(&part)
                 {
                     conditions.push(part);
@@ -180,17 +180,6 @@ impl<'m> Lowerer<'m> {
             then: e,
             otherwise,
         })
-    }
-
-    pub(super) fn conjuncts(&self, condition: ExprId) -> Vec<ExprId> {
-        let (mut out, mut stack) = (vec![], vec![condition]);
-        while let Some(c) = stack.pop() {
-            match self.p.node(c) {
-                Node::Op(Op::And, o) => stack.extend(o.iter().rev()),
-                _ => out.push(c),
-            }
-        }
-        out
     }
 
     pub(super) fn can_fail(&self, e: ExprId) -> bool {

@@ -5,6 +5,7 @@ use crate::codegen::lanes::{Condition, Cursor, Stream, Use};
 use crate::codegen::layout::root;
 use crate::codegen::stage::{Gen, Place, Result, uses_axis};
 use crate::codegen::value::Val;
+use crate::loops::block::each_statement;
 use crate::loops::{BufferId, Expr, How, Index, LoopAxisId, Stmt, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
@@ -58,7 +59,11 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.scan_streams(axis, body, streams)?;
         // Where two stores may meet in one element, neither may keep it in a slot until the end of the tail.
         let mut stores = vec![];
-        self.find_places(body, &mut stores);
+        each_statement(body, &mut |s| {
+            if let Stmt::Store { to, at, .. } = s {
+                stores.push((root(self.unit.loops, *to), at.as_slice()));
+            }
+        });
         streams.retain(|s| {
             let meets = |&(buffer, at): &(BufferId, &[Index])| {
                 buffer == s.buffer && at != s.at && !apart(at, &s.at, axis)
@@ -66,21 +71,6 @@ impl<'u, 'f> Gen<'u, 'f> {
             s.how == Use::Load || !stores.iter().any(meets)
         });
         Ok(())
-    }
-
-    /// Where a block stores: buffer and indices.
-    fn find_places<'b>(&self, block: &'b [Stmt], out: &mut Vec<(BufferId, &'b [Index])>) {
-        for stmt in block {
-            match stmt {
-                Stmt::Store { to, at, .. } => out.push((root(self.unit.loops, *to), at)),
-                Stmt::Loop { body, .. } => self.find_places(body, out),
-                Stmt::Let(..)
-                | Stmt::Fold { .. }
-                | Stmt::Fill { .. }
-                | Stmt::Sort(_)
-                | Stmt::Gemm(_) => {}
-            }
-        }
     }
 
     fn scan_streams(
@@ -333,21 +323,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         let same = |s: &&Stream| s.buffer == owner && s.at == *at && s.condition == condition;
         let found = lanes.streams.iter().find(same)?;
         Some(found.stride.is_none())
-    }
-
-    /// The buffers in whose memory a block stores.
-    pub(in crate::codegen) fn find_stored(&self, block: &[Stmt], out: &mut Vec<BufferId>) {
-        for stmt in block {
-            match stmt {
-                Stmt::Store { to, .. } | Stmt::Fill { to, .. } => {
-                    out.push(root(self.unit.loops, *to));
-                }
-                Stmt::Sort(sort) => out.push(root(self.unit.loops, sort.into)),
-                Stmt::Gemm(gemm) => out.push(root(self.unit.loops, gemm.c.buffer)),
-                Stmt::Loop { body, .. } => self.find_stored(body, out),
-                Stmt::Let(..) | Stmt::Fold { .. } => {}
-            }
-        }
     }
 
     pub(super) fn stream_cursor(

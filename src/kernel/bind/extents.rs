@@ -2,7 +2,6 @@
 
 use super::{Result, find, inputs, is_flat};
 use crate::diagnostic::Diagnostic;
-use crate::interp::scalar;
 use crate::kernel::code::Code;
 use crate::kernel::{Input, Workspace};
 use crate::loops::{BufferId, ExtentExpr, ExtentFrom, ExtentIndex};
@@ -102,37 +101,15 @@ impl Code {
     }
 
     fn declared(&self, name: &str, e: &ExtentExpr, work: &Workspace) -> Result<u64> {
-        let n = self.extent_value(e, work).ok_or_else(|| {
+        let size = |i: ExtentIndex| work.cells[self.layout.extent(i)] as i64;
+        let param = |p: u32| work.cells[self.layout.param(p)] as i64;
+        let n = e.value(&size, &param).ok_or_else(|| {
             Diagnostic::data(format!(
                 "the extent of axis {name} overflows, or an int is divided by 0 in it"
             ))
         })?;
         u64::try_from(n).map_err(|_| {
             Diagnostic::data(format!("axis {name} has the extent {n}, less than nothing"))
-        })
-    }
-
-    /// `None` for an overflow or a division by 0.
-    fn extent_value(&self, e: &ExtentExpr, work: &Workspace) -> Option<i64> {
-        Some(match e {
-            ExtentExpr::Int(n) => *n,
-            ExtentExpr::Size(s) => work.cells[self.layout.extent(*s)] as i64,
-            ExtentExpr::Param(p) => work.cells[self.layout.param(*p)] as i64,
-            ExtentExpr::If(c, a, b) => {
-                let taken = if self.extent_value(c, work)? != 0 {
-                    a
-                } else {
-                    b
-                };
-                self.extent_value(taken, work)?
-            }
-            ExtentExpr::Op(op, operands) => {
-                let mut v = vec![];
-                for o in operands {
-                    v.push(self.extent_value(o, work)?);
-                }
-                scalar::checked(*op, &v)?
-            }
         })
     }
 }

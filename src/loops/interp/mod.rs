@@ -73,28 +73,17 @@ impl Machine<'_> {
                     let first = positions.first().ok_or("an extent without an input")?;
                     inputs[first.0.0 as usize].shape[first.1] as i64
                 }
-                ExtentFrom::Expr(e) => self.extent(e)?.int(),
+                ExtentFrom::Expr(e) => {
+                    let size = |i: ExtentIndex| self.extents[i.0 as usize] as i64;
+                    let param = |p: u32| self.params[p as usize].int();
+                    e.value(&size, &param)
+                        .ok_or("an extent that is no number")?
+                }
             };
             self.extents
                 .push(usize::try_from(n).map_err(|_| "a negative extent")?);
         }
         Ok(())
-    }
-
-    fn extent(&self, e: &ExtentExpr) -> Result<Scalar, String> {
-        Ok(match e {
-            ExtentExpr::Int(v) => Scalar::Int(*v),
-            ExtentExpr::Size(i) => Scalar::Int(self.extents[i.0 as usize] as i64),
-            ExtentExpr::Param(p) => self.params[*p as usize],
-            ExtentExpr::Op(op, operands) => {
-                let v = operands
-                    .iter()
-                    .map(|o| self.extent(o))
-                    .collect::<Result<Vec<_>, _>>()?;
-                scalar::apply(*op, &v).ok_or("division by 0")?
-            }
-            ExtentExpr::If(c, a, b) => self.extent(if self.extent(c)?.bool() { a } else { b })?,
-        })
     }
 
     fn count(&self, buffer: &Buffer) -> usize {
@@ -136,7 +125,7 @@ impl Machine<'_> {
             } => {
                 let n = self.extents[self.loops.axes[axis.0 as usize].extent.0 as usize];
                 let step = if *single_chunk { n.max(1) } else { chunk_rows };
-                let totals = self.totals(body);
+                let totals = self.loops.totals(body);
                 let mut sums: Vec<Vec<Option<Scalar>>> = totals
                     .iter()
                     .map(|&(b, op)| self.identities(b, op))
@@ -176,34 +165,6 @@ impl Machine<'_> {
                 self.cells[k].fill(None);
             }
         }
-    }
-
-    fn totals(&self, block: &Block) -> Vec<(BufferId, FoldOp)> {
-        let mut out = vec![];
-        for s in block {
-            match s {
-                Stmt::Store { to, .. } => {
-                    if let Home::Total(op) = self.loops.buffers[to.0 as usize].home
-                        && !out.contains(&(*to, op))
-                    {
-                        out.push((*to, op));
-                    }
-                }
-                Stmt::Loop { body, .. } => {
-                    for t in self.totals(body) {
-                        if !out.contains(&t) {
-                            out.push(t);
-                        }
-                    }
-                }
-                Stmt::Let(..)
-                | Stmt::Fold { .. }
-                | Stmt::Fill { .. }
-                | Stmt::Sort(_)
-                | Stmt::Gemm(_) => {}
-            }
-        }
-        out
     }
 
     fn block(&mut self, block: &Block) -> Result<(), String> {

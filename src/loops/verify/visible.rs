@@ -14,7 +14,7 @@ pub(super) fn check(loops: &Loops) -> Result<(), String> {
         loops: 0,
     };
     for stage in &loops.stages {
-        let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
+        let body = stage.body();
         walk.block(body);
     }
     let mut writes: Vec<Vec<usize>> = vec![vec![]; loops.buffers.len()];
