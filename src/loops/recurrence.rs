@@ -6,10 +6,10 @@
 
 use super::Direction;
 use super::part::{Part, Parts};
-use super::pool::{Node, PartId, Pool, Read, Source};
+use super::pool::{PartId, Pool, Read, Source};
 use crate::diagnostic::Diagnostic;
 use crate::graph;
-use crate::ir::{AxisId, Op};
+use crate::ir::AxisId;
 use rustc_hash::FxHashMap;
 
 /// A loop that some parts need to run one step after the other.
@@ -129,7 +129,7 @@ impl Recurrences {
                 break;
             }
             let place = parts.part(from).head.iter().position(|h| *h == b.axis)?;
-            match shift(&parts.pool, read.index[place]) {
+            match parts.pool.shift(read.index[place]) {
                 Some((_, 0)) => {}
                 _ => return Some(a.id),
             }
@@ -243,7 +243,7 @@ fn spread(
 fn stepped(parts: &Parts, r: &Reference, axis: AxisId) -> Option<(AxisId, i64)> {
     let (reader, from) = (parts.part(r.reader), parts.part(r.from));
     let place = own_axis(&parts.pool, from, axis)?;
-    let (found, by) = shift(&parts.pool, r.read.index[place])?;
+    let (found, by) = parts.pool.shift(r.read.index[place])?;
     own_axis(&parts.pool, reader, found)?;
     (parts.pool.extent(found) == parts.pool.extent(axis)).then_some((found, by))
 }
@@ -252,29 +252,6 @@ fn stepped(parts: &Parts, r: &Reference, axis: AxisId) -> Option<(AxisId, i64)> 
 fn own_axis(pool: &Pool, part: &Part, axis: AxisId) -> Option<usize> {
     let place = part.head.iter().position(|a| *a == axis)?;
     part.bare(pool, place).then_some(place)
-}
-
-/// `A + k` as A and k.
-pub(super) fn shift(pool: &Pool, index: super::pool::Id) -> Option<(AxisId, i64)> {
-    match pool.node(index) {
-        Node::Axis(a) => Some((*a, 0)),
-        Node::Op(op @ (Op::Add | Op::Sub), o) => match (pool.node(o[0]), pool.node(o[1]), op) {
-            (_, Node::Int(k), Op::Add) => {
-                let (a, by) = shift(pool, o[0])?;
-                Some((a, by.checked_add(*k)?))
-            }
-            (Node::Int(k), _, Op::Add) => {
-                let (a, by) = shift(pool, o[1])?;
-                Some((a, by.checked_add(*k)?))
-            }
-            (_, Node::Int(k), _) => {
-                let (a, by) = shift(pool, o[0])?;
-                Some((a, by.checked_sub(*k)?))
-            }
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 fn no_order(parts: &Parts, members: &[PartId]) -> Diagnostic {

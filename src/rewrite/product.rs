@@ -120,7 +120,7 @@ fn exact(quotient: f64, a: f64, b: f64) -> bool {
     usable(quotient) && quotient * b == a && (quotient * 1024.0).fract() == 0.0
 }
 
-/// Made of literals, hyperparameters and sizes.
+/// Made of literals, hyperparameters and sizes by arithmetic, so that it is known before any data and nothing to write again.
 pub fn is_closed(program: &Program, e: ExprId) -> bool {
     fn walk(p: &Program, e: ExprId, budget: &mut usize) -> bool {
         if *budget == 0 {

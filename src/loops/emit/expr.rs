@@ -369,37 +369,17 @@ impl Emitter<'_> {
     }
 
     pub(super) fn index(&mut self, id: Id, condition: Option<Id>) -> Index {
-        let class = |e: &Self, i: Id| match e.parts.pool.node(i) {
-            Node::Axis(a) => e
-                .class_axis
-                .iter()
-                .position(|b| b == a)
-                .map(|k| LoopAxisId(k as u32)),
-            _ => None,
-        };
-        if let Some(axis) = class(self, id) {
-            return Index::Axis(axis);
+        if let Some((axis, by)) = self.parts.pool.shift(id)
+            && let Some(class) = self.class_axis.iter().position(|a| *a == axis)
+        {
+            let axis = LoopAxisId(class as u32);
+            return match by {
+                0 => Index::Axis(axis),
+                by => Index::Shift(axis, by),
+            };
         }
-        match self.parts.pool.node(id) {
-            Node::Int(v) => return Index::Const(*v),
-            Node::Op(op @ (Op::Add | Op::Sub), o) => {
-                let (a, b) = (o[0], o[1]);
-                match (
-                    class(self, a),
-                    class(self, b),
-                    self.parts.pool.node(a),
-                    self.parts.pool.node(b),
-                    op,
-                ) {
-                    (Some(axis), _, _, Node::Int(k), Op::Add) => return Index::Shift(axis, *k),
-                    (_, Some(axis), Node::Int(k), _, Op::Add) => return Index::Shift(axis, *k),
-                    (Some(axis), _, _, Node::Int(k), Op::Sub) => {
-                        return Index::Shift(axis, k.wrapping_neg());
-                    }
-                    _ => {}
-                }
-            }
-            _ => {}
+        if let Node::Int(k) = self.parts.pool.node(id) {
+            return Index::Const(*k);
         }
         Index::Value(self.emit(id, condition))
     }

@@ -27,6 +27,17 @@ impl Pool {
         }
     }
 
+    /// `A + k` as A and k.
+    pub fn shift(&self, index: Id) -> Option<(AxisId, i64)> {
+        match self.linear(index) {
+            (Some(atom), by) => match self.node(atom) {
+                Node::Axis(a) => Some((*a, by)),
+                _ => None,
+            },
+            (None, _) => None,
+        }
+    }
+
     /// The least that an int can be by its form. Axes and sizes are far from wrapping.
     pub(super) fn least(&self, id: Id) -> Option<i64> {
         match self.linear(id) {

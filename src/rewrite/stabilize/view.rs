@@ -245,7 +245,7 @@ impl Rewriter<'_> {
         open.is_empty().then_some(half)
     }
 
-    /// Made of literals, hyperparameters and sizes only: the same for every element, and no input's derivative.
+    /// Made of literals, hyperparameters, sizes and counts: the same for every element, and no input's derivative.
     pub(super) fn is_given(&self, e: ExprId) -> bool {
         fn walk(p: &Program, e: ExprId, budget: &mut u32) -> bool {
             if *budget == 0 {
