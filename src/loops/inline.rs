@@ -3,7 +3,7 @@
 
 use super::normalize::in_range;
 use super::part::{Part, Parts, Softmax};
-use super::pool::{Id, Node, PartId, Pool, Read, Source, for_children};
+use super::pool::{Id, Node, PartId, Pool, Read, Source};
 use super::products;
 use super::recurrence::Recurrences;
 use crate::diagnostic::Diagnostic;
@@ -117,28 +117,10 @@ fn known_at(pool: &mut Pool, part: &Part) -> Vec<(Read, Vec<Id>)> {
         let Some((id, known)) = open.pop_last() else {
             return out;
         };
-        let mut under = |child: Id, condition: Option<Id>, pool: &Pool| {
+        for (child, condition) in pool.conditional_operands(id) {
             let mut all = known.clone();
             all.extend(pool.conjuncts(condition));
             steps.push((child, all));
-        };
-        match pool.node(id).clone() {
-            Node::If(c, a, b) => {
-                let not = pool.op(Op::Not, &[c]);
-                under(c, None, pool);
-                under(a, Some(c), pool);
-                under(b, Some(not), pool);
-            }
-            Node::Op(Op::And, o) => {
-                under(o[0], None, pool);
-                under(o[1], Some(o[0]), pool);
-            }
-            Node::Op(Op::Or, o) => {
-                let not = pool.op(Op::Not, &[o[0]]);
-                under(o[0], None, pool);
-                under(o[1], Some(not), pool);
-            }
-            node => for_children(&node, |c| under(c, None, pool)),
         }
         if let Some(r) = pool.as_read(id) {
             out.push((r, known));

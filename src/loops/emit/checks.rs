@@ -148,47 +148,23 @@ impl Emitter<'_> {
 
 /// What an expression evaluates, and under which conditions if itself under one.
 fn operands(pool: &mut Pool, id: Id, condition: Option<Id>) -> Vec<(Id, Option<Id>)> {
-    match pool.node(id).clone() {
-        Node::If(c, a, b) => {
-            let not = pool.op(Op::Not, &[c]);
-            let (then, otherwise) = (pool.and(condition, Some(c)), pool.and(condition, Some(not)));
-            vec![(c, condition), (a, then), (b, otherwise)]
+    if let Node::Read {
+        from,
+        index,
+        default,
+    } = pool.node(id).clone()
+    {
+        let mut all: Vec<(Id, Option<Id>)> = index.iter().map(|&i| (i, condition)).collect();
+        if let Some(d) = default.filter(|&d| pool.partial(d)) {
+            let inside = all_in_range(pool, from, &index);
+            let not = pool.op(Op::Not, &[inside]);
+            all.push((d, pool.and(condition, Some(not))));
         }
-        Node::Op(op @ (Op::And | Op::Or), o) => {
-            let under = match op {
-                Op::And => o[0],
-                _ => pool.op(Op::Not, &[o[0]]),
-            };
-            let under = pool.and(condition, Some(under));
-            vec![(o[0], condition), (o[1], under)]
-        }
-        Node::Read {
-            from,
-            index,
-            default,
-        } => {
-            let mut all: Vec<(Id, Option<Id>)> = index.iter().map(|&i| (i, condition)).collect();
-            if let Some(d) = default.filter(|&d| pool.partial(d)) {
-                let inside = all_in_range(pool, from, &index);
-                let not = pool.op(Op::Not, &[inside]);
-                all.push((d, pool.and(condition, Some(not))));
-            }
-            all
-        }
-        node @ (Node::Real(_)
-        | Node::Int(_)
-        | Node::Bool(_)
-        | Node::Axis(_)
-        | Node::Size(_)
-        | Node::Param(_)
-        | Node::Op(..)
-        | Node::Finite(_)
-        | Node::Found(_)) => {
-            let mut all = vec![];
-            for_children(&node, |c| all.push((c, condition)));
-            all
-        }
+        return all;
     }
+    let all = pool.conditional_operands(id).into_iter();
+    all.map(|(operand, own)| (operand, pool.and(condition, own)))
+        .collect()
 }
 
 /// That all indices of a read are in range.

@@ -10,7 +10,7 @@ mod stages;
 use super::align::{Class, Classes};
 use super::levels::Tree;
 use super::part::{Cell, Kind, Part, Parts};
-use super::pool::{Id, Node, PartId, Pool, Source, for_children};
+use super::pool::{Id, Node, PartId, Pool, Source};
 use super::storage::Layout;
 use super::*;
 use crate::ir::{AxisId, Op, Type};

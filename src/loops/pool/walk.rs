@@ -43,6 +43,26 @@ impl Pool {
         seen
     }
 
+    /// The operands of an expression, each with the condition that decides whether it is evaluated.
+    pub fn conditional_operands(&mut self, id: Id) -> Vec<(Id, Option<Id>)> {
+        match self.node(id).clone() {
+            Node::If(c, a, b) => {
+                let not = self.op(Op::Not, &[c]);
+                vec![(c, None), (a, Some(c)), (b, Some(not))]
+            }
+            Node::Op(Op::And, o) => vec![(o[0], None), (o[1], Some(o[0]))],
+            Node::Op(Op::Or, o) => {
+                let not = self.op(Op::Not, &[o[0]]);
+                vec![(o[0], None), (o[1], Some(not))]
+            }
+            node => {
+                let mut all = vec![];
+                for_children(&node, |c| all.push((c, None)));
+                all
+            }
+        }
+    }
+
     /// Rebuilds `root` from its leaves up; `f` gets each node with its operands already rebuilt.
     pub fn rebuild(&mut self, root: Id, f: &mut dyn FnMut(&mut Pool, Node) -> Id) -> Id {
         let ids = self.reachable([root]);
