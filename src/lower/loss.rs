@@ -5,7 +5,7 @@ use super::templates::FunctionRef;
 use super::{Lowered, Lowerer, Reported, axis_names, lints, listed};
 use crate::ast;
 use crate::diagnostic::Diagnostic;
-use crate::ir::{Body, ExprId, Type};
+use crate::ir::{Body, ExprId, Node, Op, Type};
 use crate::modules::ModuleId;
 
 impl<'m> Lowerer<'m> {
@@ -83,8 +83,11 @@ impl<'m> Lowerer<'m> {
             return Ok(());
         }
         let names = axis_names(&self.p, &free).join(", ");
-        let what = if names == "*" {
+        let part = self.open_part(value);
+        let what = if names == "*" && part == value {
             "the value has one number for each element".into()
+        } else if names == "*" {
+            "this has one number for each element".into()
         } else {
             format!("{names} is free here")
         };
@@ -98,13 +101,43 @@ impl<'m> Lowerer<'m> {
         } else {
             format!("mean[{names}](...)")
         };
-        Err(self.error(
-            Diagnostic::error(format!("unreduced axes: {names}"))
-                .at(loss.value.span, what)
-                .help(format!(
-                    "a loss is one number: reduce it, for example by `{example}`"
-                )),
-        ))
+        let span = self.p.span(part).filter(|_| part != value);
+        let help = match self.p.node(part) {
+            Node::Read { tensor, .. }
+                if part != value && loss.signature.is_none() && self.p.inputs.contains(tensor) =>
+            {
+                let (name, loss) = (&self.p.get(*tensor).name, &loss.name.text);
+                format!(
+                    "without a signature `{name}` is an array; a number is a hyperparameter: `loss {loss}(yhat | y; {name})`"
+                )
+            }
+            _ => format!("a loss is one number: reduce it, for example by `{example}`"),
+        };
+        let error = Diagnostic::error(format!("unreduced axes: {names}"))
+            .at(span.unwrap_or(loss.value.span), what)
+            .help(help);
+        Err(self.error(error))
+    }
+
+    /// The term or factor of `value` that has its free axes, where the others are reduced.
+    fn open_part(&self, value: ExprId) -> ExprId {
+        let (mut part, mut e) = (value, value);
+        while let Node::Op(Op::Add | Op::Sub | Op::Mul | Op::Div | Op::Neg | Op::ToReal, o) =
+            self.p.node(e)
+        {
+            let (open, closed): (Vec<ExprId>, Vec<ExprId>) =
+                o.iter().partition(|&&x| !self.p.free(x).is_empty());
+            let &[only] = &open[..] else {
+                break;
+            };
+            let reduced =
+                |&n: &ExprId| matches!(self.p.node(n), Node::Reduce { .. } | Node::Read { .. });
+            e = only;
+            if self.p.reachable(&closed).iter().any(reduced) {
+                part = e;
+            }
+        }
+        part
     }
 
     /// Two declarations of one name in a file.
