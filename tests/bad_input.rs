@@ -130,6 +130,93 @@ fn argmax_under_conditions() {
     assert_eq!(evaluated(spec, fine).value.reals(), Some(&[8.0][..]));
 }
 
+/// Comparisons of ints that wrap, or that reals do not tell apart, are what the interpreter says, in every kernel.
+#[test]
+fn comparisons_of_ints_that_wrap() {
+    let text = |e: &str| {
+        format!(
+            "loss l(x: [N] | a: int[N], b: int[N]; k: int = 3, m: int = 2 in [0, 9]) = sum[N](if {e} then x else 0)"
+        )
+    };
+    let holds = |e: &str, a: i64, b: i64| {
+        let data = format!(r#"{{"x": [1], "a": [{a}], "b": [{b}]}}"#);
+        evaluated(&text(e), &data)
+            .value
+            .reals()
+            .map(|v| v[0] == 1.0)
+            .unwrap()
+    };
+    let (least, most) = (i64::MIN, i64::MAX);
+    for (e, at) in [
+        ("a + 1 > a", vec![(most, 0, false), (5, 0, true)]),
+        ("a - 1 < a", vec![(least, 0, false), (5, 0, true)]),
+        ("a + 1 == a", vec![(most, 0, false), (5, 0, false)]),
+        ("a + b >= a", vec![(most, 1, false), (5, 1, true)]),
+        ("a + k > a", vec![(most, 0, false), (5, 0, true)]),
+        ("a + m >= a", vec![(most, 0, false), (5, 0, true)]),
+        ("2 * a > a", vec![(most, 0, false), (5, 0, true)]),
+        (
+            "-a <= 0",
+            vec![(least, 0, true), (5, 0, true), (-5, 0, false)],
+        ),
+        ("abs(a) >= 0", vec![(least, 0, false), (-5, 0, true)]),
+        ("a >= 0 and a + 1 > 0", vec![(most, 0, false), (5, 0, true)]),
+        ("a > b and a - b > 0", vec![(most, -1, false), (5, 1, true)]),
+        (
+            "a >= 1 and (if a - 2 >= -1 then true else false)",
+            vec![(most, 0, true), (5, 0, true)],
+        ),
+        (
+            "a - 1 >= 0 and a >= 1",
+            vec![(least, 0, false), (5, 0, true)],
+        ),
+        ("N + a >= a", vec![(most, 0, true)]),
+        ("size(N) + a > a", vec![(most, 0, false), (5, 0, true)]),
+        ("max(a, a + 1) == a", vec![(most, 0, true), (5, 0, false)]),
+        ("9007199254740993 > 9007199254740992", vec![(0, 0, true)]),
+        ("9007199254740993 == 9007199254740992", vec![(0, 0, false)]),
+        ("a == b", vec![(9007199254740993, 9007199254740992, false)]),
+    ] {
+        for (a, b, want) in at {
+            assert_eq!(holds(e, a, b), want, "{e} at a = {a}, b = {b}");
+        }
+    }
+}
+
+/// Indices that wrap on the way are in range where they end in it.
+#[test]
+fn indices_beyond_the_ints() {
+    for (read, a, want) in [
+        ("x[a - 1 else 7]", i64::MIN, 7.0),
+        ("x[a + 1 else 7]", i64::MAX, 7.0),
+        ("x[size(N) - a else 7]", i64::MIN, 7.0),
+        ("x[size(N) - 1 - a else 7]", i64::MIN, 7.0),
+        ("x[-a else 7]", i64::MIN, 7.0),
+        ("x[2 * a else 7]", i64::MIN, 1.0),
+        ("(if a + 1 > a then x[a + 1 else 7] else 5)", i64::MAX, 5.0),
+        (
+            "(if a + 1 >= 0 and a < size(N) - 1 then x[a + 1] else 5)",
+            i64::MAX,
+            5.0,
+        ),
+        (
+            "(if a >= 1 and a - 1 < size(N) then x[a - 1] else 5)",
+            i64::MAX,
+            5.0,
+        ),
+    ] {
+        let spec = format!("loss l(x: [N] | a: int[]) = sum[N]({read})");
+        let data = format!(r#"{{"x": [1, 2], "a": {a}}}"#);
+        let got = evaluated(&spec, &data);
+        assert_eq!(got.value.reals(), Some(&[2.0 * want][..]), "{read}");
+        let slope = match want {
+            1.0 => [2.0, 0.0],
+            _ => [0.0, 0.0],
+        };
+        assert_eq!(got.gradients[0].values, slope, "{read}");
+    }
+}
+
 /// A definition that needs no memory still has a range.
 #[test]
 fn indices_of_cheap_definitions() {

@@ -5,14 +5,12 @@ use crate::rewrite::index;
 
 impl Program {
     pub fn compare(&mut self, op: Op, a: ExprId, b: ExprId) -> ExprId {
-        if let (Some(x), Some(y)) = (self.number(a), self.number(b))
+        if self.ty(a) == Type::Int && self.ty(b) == Type::Int {
+            if let Some(answer) = index::decide(self, &[], op, a, b) {
+                return self.bool(answer);
+            }
+        } else if let (Some(x), Some(y)) = (self.number(a), self.number(b))
             && let Some(answer) = op.holds(x.partial_cmp(&y))
-        {
-            return self.bool(answer);
-        }
-        if self.ty(a) == Type::Int
-            && self.ty(b) == Type::Int
-            && let Some(answer) = index::decide(self, &[], op, a, b)
         {
             return self.bool(answer);
         }

@@ -5,16 +5,18 @@
 //! evaluated), `0 <= mod(x, c) < c`, a count is not negative, an int hyperparameter lies in its domain. Sizes of declared extents are expanded where they are
 //! linear (`size(I)` is `2 * size(N)`), which is what decides the joins of two inputs.
 //!
-//! Ints wrap; the forms do not model that. Indices that come near 2^63 do not exist, and coefficients that would
-//! overflow here are refused.
+//! Ints wrap. A form says what its expression is modulo 2^64, which is enough to write it otherwise and to solve an
+//! equation. To compare, a form is taken only where it cannot leave the ints: sums of axes, sizes and what is bounded as
+//! they are. Of data nothing is known: `a + 1 > a` is not true for the largest int, so there `a + 1` is an atom itself.
+//! Coefficients that would overflow here are refused.
 
 mod linear;
 mod proofs;
 
 use crate::ir::{AxisId, ExprId, ExtentId, Node, Op, Program};
 pub use linear::{Linear, expression, extent_size, linear, same_extent};
-use proofs::decide_with;
 pub use proofs::{decide, facts_of};
+use proofs::{decide_with, is_exact};
 
 /// The conditions that `index` is a position of `extent`, those that are not provable: at most `index >= 0` and
 /// `index < size(extent)`, as comparisons of the atoms with the rest.
@@ -39,7 +41,10 @@ pub fn range_conditions(program: &mut Program, index: ExprId, extent: ExtentId) 
 /// `index >= 0`, with a constant part moved over: `X >= 2` for `X - 2`.
 fn at_least_zero(program: &mut Program, index: ExprId) -> ExprId {
     let zero = program.int(0);
-    let Some(form) = linear(program, index) else {
+    // A number that is taken off one int moves over: where the difference wraps, it is beyond every size.
+    let shifted = |l: &Linear| l.constant <= 0 && matches!(l.terms[..], [(_, 1)]);
+    let form = linear(program, index).filter(|l| shifted(l) || is_exact(program, l));
+    let Some(form) = form else {
         return program.compare(Op::Ge, index, zero);
     };
     let (mut left, mut right) = (Linear::default(), Linear::default());

@@ -1,7 +1,99 @@
 //! What follows from bounds of the atoms and from facts.
 
 use super::linear::{Linear, extent_size, linear};
-use crate::ir::{Body, ExprId, ExtentId, Node, Op, Program, ReduceOp};
+use crate::ir::{Body, ExprId, ExtentId, ExtentKind, Node, Op, Program, ReduceOp};
+
+/// Axes and sizes are less than this: no memory holds as many elements.
+const LARGEST: i128 = 1 << 44;
+
+/// How large an atom can be, whatever the data are; `None` where any int is possible.
+fn largest(program: &Program, atom: ExprId) -> Option<i128> {
+    let index = |op: &ReduceOp| matches!(op, ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin);
+    match program.node(atom) {
+        Node::Axis(_) | Node::Size(_) => Some(LARGEST),
+        Node::Reduce { op, .. } if index(op) => Some(LARGEST),
+        Node::Param(p) => {
+            let domain = program.params[p.index()].domain;
+            let largest = domain.map(|d| d.low.abs().max(d.high.abs()));
+            match largest.filter(|l| *l < 1e15) {
+                Some(largest) => Some(largest as i128),
+                None => extents_bound(program, atom),
+            }
+        }
+        Node::Op(Op::Mod, o) => match program.node(o[1]) {
+            Node::Int(k) => Some(i128::from(*k).abs()),
+            _ => magnitude(program, &linear(program, o[1])?),
+        },
+        Node::Read {
+            tensor,
+            default: None,
+            ..
+        } => match program.body(*tensor) {
+            Some(Body::Argsort { .. }) => Some(LARGEST),
+            Some(Body::Expr(b)) => match program.node(*b) {
+                Node::Reduce { op, .. } if index(op) => Some(LARGEST),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What a hyperparameter can be at most, as an extent is made of it and of sizes.
+fn extents_bound(program: &Program, param: ExprId) -> Option<i128> {
+    program.extents.iter().find_map(|extent| {
+        let ExtentKind::Declared(value) = extent.kind else {
+            return None;
+        };
+        let form = linear(program, value)?;
+        let rest = form.without(param);
+        let sizes = |t: &(ExprId, i64)| matches!(program.node(t.0), Node::Size(_));
+        match form.coefficient(param).abs() == 1 && rest.terms.iter().all(sizes) {
+            true => magnitude(program, &rest)?.checked_add(LARGEST),
+            false => None,
+        }
+    })
+}
+
+/// A bound of the absolute value of a form.
+fn magnitude(program: &Program, form: &Linear) -> Option<i128> {
+    let mut sum = i128::from(form.constant).abs();
+    for &(atom, c) in &form.terms {
+        let term = i128::from(c).abs().checked_mul(largest(program, atom)?)?;
+        sum = sum.checked_add(term)?;
+    }
+    Some(sum)
+}
+
+/// Whether a form is what its expression is: nothing in it can wrap.
+pub(super) fn is_exact(program: &Program, form: &Linear) -> bool {
+    let itself = form.constant == 0 && matches!(form.terms[..], [(_, 1)]);
+    itself || form.is_constant() || magnitude(program, form).is_some_and(|m| m < 1 << 62)
+}
+
+/// The form of an int that is compared: one that cannot wrap, or the expression itself as an atom.
+fn compared(program: &Program, e: ExprId) -> Option<Linear> {
+    let form = linear(program, e)?;
+    Some(match is_exact(program, &form) {
+        true => form,
+        false => Linear::atom(e),
+    })
+}
+
+/// The form that an equation says is 0, whatever wraps: at most one int in it is without bounds, and that alone, so that
+/// what it is equal to modulo 2^64 is its value.
+fn equation(program: &Program, a: ExprId, b: ExprId) -> Option<Linear> {
+    let d = linear(program, a)?.minus(&linear(program, b)?)?;
+    let free = |t: &&(ExprId, i64)| largest(program, t.0).is_none();
+    let rest = match d.terms.iter().find(free) {
+        Some(&(atom, 1 | -1)) => d.without(atom),
+        Some(_) => return None,
+        None => d.clone(),
+    };
+    magnitude(program, &rest).filter(|m| *m < 1 << 62)?;
+    Some(d)
+}
 
 /// What a comparison of ints says as `form >= 0`; two forms for an equality, none for what is no conjunction of such.
 pub fn facts_of(program: &Program, condition: ExprId) -> Vec<Linear> {
@@ -9,7 +101,7 @@ pub fn facts_of(program: &Program, condition: ExprId) -> Vec<Linear> {
         return vec![];
     };
     let difference = |a: ExprId, b: ExprId, less: i64| {
-        let mut l = linear(program, a)?.minus(&linear(program, b)?)?;
+        let mut l = compared(program, a)?.minus(&compared(program, b)?)?;
         l.constant = l.constant.checked_sub(less)?;
         Some(l)
     };
@@ -20,7 +112,16 @@ pub fn facts_of(program: &Program, condition: ExprId) -> Vec<Linear> {
         Op::Ge => weak(o[0], o[1]),
         Op::Lt => strict(o[1], o[0]),
         Op::Le => weak(o[1], o[0]),
-        Op::Eq => [weak(o[0], o[1]), weak(o[1], o[0])].concat(),
+        Op::Eq => {
+            let mut facts = [weak(o[0], o[1]), weak(o[1], o[0])].concat();
+            if let Some(d) = equation(program, o[0], o[1])
+                && !facts.contains(&d)
+            {
+                facts.extend(d.times(-1));
+                facts.push(d);
+            }
+            facts
+        }
         _ => vec![],
     }
 }
@@ -44,7 +145,12 @@ pub(super) fn decide_with(
     (a, b): (ExprId, ExprId),
     inside: bool,
 ) -> Option<bool> {
-    let d = linear(program, a)?.minus(&linear(program, b)?)?;
+    // What differs by a number is not equal, wherever it wraps.
+    let apart = linear(program, a)?.minus(&linear(program, b)?)?;
+    if apart.is_constant() && (apart.constant == 0 || matches!(op, Op::Eq | Op::Ne)) {
+        return op.holds(Some(apart.constant.cmp(&0)));
+    }
+    let d = compared(program, a)?.minus(&compared(program, b)?)?;
     let positive = |l: &Linear| Linear {
         constant: l.constant.saturating_sub(1),
         terms: l.terms.clone(),
@@ -102,7 +208,7 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
         },
         Node::Op(Op::Mod, o) => match program.node(o[1]) {
             Node::Int(k) if *k > 0 => (zero(), Some(Linear::constant(*k - 1))),
-            _ => match linear(program, o[1]) {
+            _ => match compared(program, o[1]) {
                 Some(l)
                     if nonnegative(
                         program,
@@ -119,8 +225,14 @@ fn bounds(program: &mut Program, atom: ExprId) -> (Option<Linear>, Option<Linear
                 _ => (None, None),
             },
         },
-        Node::Op(Op::Abs, _)
-        | Node::Reduce {
+        // Of the least int it is that itself.
+        Node::Op(Op::Abs, o) => {
+            let operand = linear(program, o[0]);
+            let bounded =
+                operand.is_some_and(|l| magnitude(program, &l).is_some_and(|m| m < 1 << 62));
+            (zero().filter(|_| bounded), None)
+        }
+        Node::Reduce {
             op: ReduceOp::Count | ReduceOp::ArgMax | ReduceOp::ArgMin,
             ..
         } => (zero(), None),
