@@ -20,6 +20,8 @@ pub(super) enum Known {
     },
     /// The anonymous axis.
     Star,
+    /// A mistake in its declaration was reported; nothing more is said about it.
+    Mistaken,
 }
 
 /// Union-find over the extents of the scoped program.
@@ -205,7 +207,7 @@ impl Lowerer<'_> {
     /// An extent in words: `extent of logits, 2nd`.
     pub(super) fn describe(&mut self, e: ExtentId) -> String {
         match self.extents.known(e).cloned() {
-            None => "of unknown extent".into(),
+            None | Some(Known::Mistaken) => "of unknown extent".into(),
             Some(Known::Input(by)) => by,
             Some(Known::Constant(n)) => format!("extent {n}"),
             Some(Known::Declared { span, .. }) => format!("extent {}", self.text(span)),
@@ -217,7 +219,9 @@ impl Lowerer<'_> {
     pub(super) fn short(&mut self, e: ExtentId) -> String {
         let root = self.extents.find(e);
         match self.extents.known(e).cloned() {
-            None | Some(Known::Input(_)) => self.p.extents[root.index()].name.to_string(),
+            None | Some(Known::Input(_) | Known::Mistaken) => {
+                self.p.extents[root.index()].name.to_string()
+            }
             Some(Known::Constant(n)) => n.to_string(),
             Some(Known::Declared { span, .. }) => self.text(span).to_string(),
             Some(Known::Star) => "*".into(),

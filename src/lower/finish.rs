@@ -172,6 +172,7 @@ impl Copier<'_, '_> {
             }
             Some(Known::Input(_) | Known::Star) => self.to.extent(name, ExtentKind::Input),
             Some(Known::Constant(n)) => self.constant(n, name),
+            Some(Known::Mistaken) => return Err(Reported),
             Some(Known::Declared { value: None, .. }) => return Err(self.circular(root)),
             Some(Known::Declared {
                 value: Some(value), ..

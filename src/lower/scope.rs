@@ -167,9 +167,8 @@ impl<'m> Lowerer<'m> {
         let path = std::mem::take(&mut self.path);
         let value = self.extent_value(s, declaration);
         self.path = path;
-        // A mistake was reported; 1 is as good as any to go on with.
         let known = match value {
-            Err(Reported) => Known::Constant(1),
+            Err(Reported) => Known::Mistaken,
             Ok(value) => match self.constant_int(value) {
                 Some(n) => Known::Constant(n as u64),
                 None => Known::Declared {
