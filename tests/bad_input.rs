@@ -3,7 +3,7 @@
 use losscc::array::Array;
 use losscc::data::{self, Format};
 use losscc::interp::{bind, evaluate};
-use losscc::{Evaluated, Options, Spec};
+use losscc::{Dtype, Evaluated, Options, Spec};
 
 fn arrays(json: &str) -> Vec<(String, Array)> {
     data::read("data", Format::Json, json.as_bytes()).unwrap()
@@ -214,6 +214,43 @@ fn indices_beyond_the_ints() {
             _ => [0.0, 0.0],
         };
         assert_eq!(got.gradients[0].values, slope, "{read}");
+    }
+}
+
+/// The largest of ints that no real tells apart, by row, in lanes and in all.
+#[test]
+fn argmax_of_large_ints() {
+    let data = |a: &str| format!(r#"{{"x": [1, 2, 4], "a": {a}, "m": [true, true, false]}}"#);
+    let rows = "[[9007199254740992, 9007199254740993, 9007199254740994], \
+                 [-9007199254740993, -9007199254740992, -9007199254740993], \
+                 [-9223372036854775808, 9223372036854775806, 9223372036854775807]]";
+    for (body, want) in [
+        ("sum[N](x[argmax[C](a)])", 10.0),
+        ("sum[N](x[argmin[C](a)])", 3.0),
+        ("sum[N](x[argmax[C if m](a)])", 6.0),
+        ("sum[C](x[argmax[N](a)])", 9.0),
+        ("sum[C](x[argmin[N](a)])", 8.0),
+        ("x[argmax[C](a[2, C])] + x[argmin[C](a[1, C])]", 5.0),
+    ] {
+        let spec = format!("loss l(x: [C] | a: int[N, C], m: bool[C]) = {body}");
+        let loss = open(&spec).derive().unwrap();
+        let arrays = arrays(&data(rows));
+        let given: Vec<(&str, &Array)> = arrays.iter().map(|(n, a)| (n.as_str(), a)).collect();
+        let bound = bind(loss.program(), &given, &[]).unwrap();
+        let plain = evaluate(loss.program(), &bound, &loss.program().outputs()).unwrap();
+        assert_eq!(plain[0].reals(), Some(&[want][..]), "{body}");
+        for dtype in [Dtype::F32, Dtype::F64] {
+            let options = Options {
+                dtype,
+                ..Options::default()
+            };
+            let got = loss
+                .compile(&options)
+                .unwrap()
+                .evaluate(&given, &[])
+                .unwrap();
+            assert_eq!(got.value.reals(), Some(&[want][..]), "{body} {dtype:?}");
+        }
     }
 }
 

@@ -30,8 +30,8 @@ pub enum Fold {
     All(bool),
     Count(i64),
     ArgExtreme {
-        best: Option<(f64, i64)>,
-        sign: f64,
+        best: Option<(Scalar, i64)>,
+        least: bool,
     },
 }
 
@@ -76,11 +76,11 @@ impl Fold {
             (ReduceOp::Count, _) => Fold::Count(0),
             (ReduceOp::ArgMax, _) => Fold::ArgExtreme {
                 best: None,
-                sign: 1.0,
+                least: false,
             },
             (ReduceOp::ArgMin, _) => Fold::ArgExtreme {
                 best: None,
-                sign: -1.0,
+                least: true,
             },
         }
     }
@@ -121,10 +121,9 @@ impl Fold {
             Fold::Any(any) => *any |= value.bool(),
             Fold::All(all) => *all &= value.bool(),
             Fold::Count(count) => *count += i64::from(value.bool()),
-            Fold::ArgExtreme { best, sign } => {
-                let x = value.real();
-                if best.is_none_or(|(b, _)| !b.is_nan() && (x.is_nan() || x * *sign > b * *sign)) {
-                    *best = Some((x, at as i64));
+            Fold::ArgExtreme { best, least } => {
+                if best.is_none_or(|(b, _)| is_better(value, b, *least)) {
+                    *best = Some((value, at as i64));
                 }
             }
         }
@@ -154,6 +153,17 @@ impl Fold {
             Fold::ArgExtreme { best, .. } => Scalar::Int(best?.1),
         })
     }
+}
+
+/// Whether an argmax (or argmin, of the `least`) takes an element instead of its best so far: of equals and of NaN it is
+/// the first.
+pub fn is_better(value: Scalar, best: Scalar, least: bool) -> bool {
+    if let (Scalar::Int(x), Scalar::Int(b)) = (value, best) {
+        return if least { x < b } else { x > b };
+    }
+    let (x, b) = (value.real(), best.real());
+    let beyond = if least { x < b } else { x > b };
+    !b.is_nan() && (x.is_nan() || beyond)
 }
 
 fn log_sum_exp(all: &[f64]) -> f64 {

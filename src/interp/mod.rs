@@ -9,7 +9,7 @@
 
 mod bind;
 mod eval;
-mod fold;
+pub(crate) mod fold;
 mod rounding;
 pub mod scalar;
 mod tensors;

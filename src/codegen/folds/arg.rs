@@ -71,13 +71,14 @@ impl<'u, 'f> Gen<'u, 'f> {
     ) -> Result<()> {
         let axis = self.places.last().map(|(a, _)| *a);
         let axis = axis.ok_or_else(|| bug("a fold outside of a loop"))?;
+        let ints = matches!(value, Val::Int(_) | Val::Ints(_));
         let elements: Vec<(Value, Value, Option<Value>)> = if self.lane_loop.is_some() {
             let alive = self.alive(None)?;
             let guards = match guard {
                 Some(g) => Some(self.lane_flags(g)?),
                 None => None,
             };
-            let xs = self.lane_doubles(value)?;
+            let xs = self.lane_scalars(value)?;
             let mut out = vec![];
             for (k, x) in xs.into_iter().enumerate() {
                 let index = self
@@ -91,7 +92,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             }
             out
         } else {
-            let x = self.lane_doubles(value)?[0];
+            let x = self.lane_scalars(value)?[0];
             let Val::Int(index) = self.axis_index(axis)? else {
                 return Err(bug("an index of a loop"));
             };
@@ -100,18 +101,19 @@ impl<'u, 'f> Gen<'u, 'f> {
         };
         for (x, index, takes) in elements {
             let (old, place) = (self.b.use_var(best), self.b.use_var(at));
-            let cc = match kind {
-                Kind::ArgMin => FloatCC::LessThan,
-                _ => FloatCC::GreaterThan,
+            let better = if ints {
+                let (x, old) = (self.as_int(x), self.as_int(old));
+                self.b.ins().icmp(int_order(kind), x, old)
+            } else {
+                let better = self.b.ins().fcmp(real_order(kind), x, old);
+                let nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
+                let settled = self.b.ins().fcmp(FloatCC::Unordered, old, old);
+                let unsettled = self.b.ins().icmp_imm_s(IntCC::Equal, settled, 0);
+                let nan = self.b.ins().band(nan, unsettled);
+                self.b.ins().bor(better, nan)
             };
-            let better = self.b.ins().fcmp(cc, x, old);
-            let nan = self.b.ins().fcmp(FloatCC::Unordered, x, x);
-            let settled = self.b.ins().fcmp(FloatCC::Unordered, old, old);
             let first = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, place, 0);
-            let unsettled = self.b.ins().icmp_imm_s(IntCC::Equal, settled, 0);
-            let nan = self.b.ins().band(nan, unsettled);
-            let mut take = self.b.ins().bor(better, nan);
-            take = self.b.ins().bor(take, first);
+            let mut take = self.b.ins().bor(better, first);
             if let Some(takes) = takes {
                 take = self.b.ins().band(take, takes);
             }
@@ -123,17 +125,17 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// A real or an int of each lane as scalar f64.
-    fn lane_doubles(&mut self, value: Val) -> Result<Vec<Value>> {
-        if let Val::Int(v) = value {
-            let v = self.b.ins().fcvt_from_sint(types::F64, v);
-            return Ok(vec![v; self.copies * self.width.lanes()]);
-        }
-        if let Val::Ints(_) = value {
+    fn as_int(&mut self, x: Value) -> Value {
+        cast(&mut self.b, types::I64, x)
+    }
+
+    /// A real of each lane as a scalar f64, or the bits of an int as one.
+    fn lane_scalars(&mut self, value: Val) -> Result<Vec<Value>> {
+        if let Val::Int(_) | Val::Ints(_) = value {
             let ints = self.lane_ints(value)?;
             return Ok(ints
                 .into_iter()
-                .map(|v| self.b.ins().fcvt_from_sint(types::F64, v))
+                .map(|v| cast(&mut self.b, types::F64, v))
                 .collect());
         }
         let x = self.at_width(value, self.width)?;
@@ -151,20 +153,13 @@ impl<'u, 'f> Gen<'u, 'f> {
     pub(super) fn fold_each_arg(
         &mut self,
         kind: Kind,
-        (best, at): (&[Variable], &[Variable]),
+        (best, ints, at): (&[Variable], &[Variable], &[Variable]),
         value: Val,
         guard: Option<Val>,
     ) -> Result<()> {
         let axis = self.places.last().map(|(a, _)| *a);
         let index = self.axis_index(axis.ok_or_else(|| bug("a fold outside of a loop"))?)?;
         let index = self.ints_of(index)?;
-        let value = match value {
-            Val::Int(_) | Val::Ints(_) => self.int_val_to_real(value)?,
-            Val::Real { .. } | Val::Flag(_) | Val::Mask { .. } => value,
-        };
-        let x = self.at_width(value, self.width)?;
-        let x = self.spread(x);
-        let old: Vec<Value> = best.iter().map(|&v| self.b.use_var(v)).collect();
         let places: Vec<Value> = at.iter().map(|&v| self.b.use_var(v)).collect();
         let zero = self.b.ins().iconst(types::I64, 0);
         let zero = self.b.ins().splat(types::I64X2, zero);
@@ -173,14 +168,38 @@ impl<'u, 'f> Gen<'u, 'f> {
             let m = self.b.ins().icmp(IntCC::SignedLessThan, p, zero);
             first.push(m);
         }
+        if let Val::Int(_) | Val::Ints(_) = value {
+            let guard = match guard {
+                Some(guard) => {
+                    let guard = self.mask_of(guard)?;
+                    let guard = self.spread(guard);
+                    Some(self.wide_masks(guard)?)
+                }
+                None => None,
+            };
+            let xs = self.ints_of(value)?;
+            for (k, &x) in xs.values().iter().enumerate() {
+                let old = self.b.use_var(ints[k]);
+                let better = self.b.ins().icmp(int_order(kind), x, old);
+                let mut take = self.b.ins().bor(better, first[k]);
+                if let Some(guard) = &guard {
+                    let guard = cast(&mut self.b, types::I64X2, guard.values()[k]);
+                    take = self.b.ins().band(take, guard);
+                }
+                let new = self.b.ins().bitselect(take, x, old);
+                let place = self.b.ins().bitselect(take, index.values()[k], places[k]);
+                self.b.def_var(ints[k], new);
+                self.b.def_var(at[k], place);
+            }
+            return Ok(());
+        }
+        let x = self.at_width(value, self.width)?;
+        let x = self.spread(x);
+        let old: Vec<Value> = best.iter().map(|&v| self.b.use_var(v)).collect();
         let first = self.narrow_masks(bundle(&first)?)?;
         let old = bundle(&old)?;
         let mut e = self.emitter(x.copies());
-        let cc = match kind {
-            Kind::ArgMin => FloatCC::LessThan,
-            _ => FloatCC::GreaterThan,
-        };
-        let better = e.compare(cc, x, old);
+        let better = e.compare(real_order(kind), x, old);
         let nan = e.compare(FloatCC::Unordered, x, x);
         let unsettled = e.compare(FloatCC::Ordered, old, old);
         let nan = e.and(nan, unsettled);
@@ -202,5 +221,19 @@ impl<'u, 'f> Gen<'u, 'f> {
             self.b.def_var(variable, v);
         }
         Ok(())
+    }
+}
+
+fn int_order(kind: Kind) -> IntCC {
+    match kind {
+        Kind::ArgMin => IntCC::SignedLessThan,
+        _ => IntCC::SignedGreaterThan,
+    }
+}
+
+fn real_order(kind: Kind) -> FloatCC {
+    match kind {
+        Kind::ArgMin => FloatCC::LessThan,
+        _ => FloatCC::GreaterThan,
     }
 }

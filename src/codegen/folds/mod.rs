@@ -66,9 +66,10 @@ pub(super) enum Accumulator {
         /// Elements so far.
         count: Variable,
     },
-    /// The same for argmax and argmin.
+    /// The same for argmax and argmin; the best so far is a real or an int.
     EachArg {
         best: Vec<Variable>,
+        ints: Vec<Variable>,
         at: Vec<Variable>,
     },
     Done(Val),
@@ -175,11 +176,11 @@ impl<'u, 'f> Gen<'u, 'f> {
                 let none = self.b.ins().iconst(types::I64, -1);
                 let none = self.b.ins().splat(types::I64X2, none);
                 let zero = self.emitter(1).real(0.0).values()[0];
+                let pairs = self.copies * self.pairs();
                 Accumulator::EachArg {
                     best: (0..self.copies).map(|_| self.variable(zero)).collect(),
-                    at: (0..self.copies * self.pairs())
-                        .map(|_| self.variable(none))
-                        .collect(),
+                    ints: (0..pairs).map(|_| self.variable(none)).collect(),
+                    at: (0..pairs).map(|_| self.variable(none)).collect(),
                 }
             }
             (true, Kind::Sum | Kind::Prod) if self.in_group() => self.tree_start(kind),
@@ -304,8 +305,8 @@ impl<'u, 'f> Gen<'u, 'f> {
             Accumulator::Tree { lanes, count } => {
                 self.fold_tree(kind, (lanes, count), value, guard)
             }
-            Accumulator::EachArg { best, at } => {
-                self.fold_each_arg(kind, (&best, &at), value, guard)
+            Accumulator::EachArg { best, ints, at } => {
+                self.fold_each_arg(kind, (&best, &ints, &at), value, guard)
             }
             Accumulator::Lanes { .. } | Accumulator::Done(_) => Err(bug("a fold after its loop")),
         }

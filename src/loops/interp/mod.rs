@@ -5,6 +5,7 @@ mod whole;
 
 use super::*;
 use crate::array::{Array, Data};
+use crate::interp::fold::is_better;
 use crate::interp::scalar::{self, Scalar};
 
 /// Runs the loops of a kernel. `inputs` as in the signature, inputs over `*` flat; a chunk has `chunk_rows` rows.
@@ -58,7 +59,7 @@ struct Machine<'a> {
     cells: Vec<Vec<Option<Scalar>>>,
     values: Vec<Scalar>,
     /// The result so far, and for argmax and argmin the best value.
-    folds: Vec<(Scalar, Option<f64>)>,
+    folds: Vec<(Scalar, Option<Scalar>)>,
     axes: Vec<i64>,
     /// The row axis of the stage and the rows of the chunk.
     rows: Option<(LoopAxisId, usize, usize)>,
@@ -250,12 +251,10 @@ impl Machine<'_> {
     fn fold(&mut self, id: FoldId, value: Scalar, at: i64) {
         let op = self.loops.folds[id.0 as usize].op;
         let (result, best) = &mut self.folds[id.0 as usize];
-        let sign = if op == FoldOp::ArgMin { -1.0 } else { 1.0 };
         match op {
             FoldOp::ArgMax | FoldOp::ArgMin => {
-                let x = value.real();
-                if best.is_none_or(|b| !b.is_nan() && (x.is_nan() || x * sign > b * sign)) {
-                    (*result, *best) = (Scalar::Int(at), Some(x));
+                if best.is_none_or(|b| is_better(value, b, op == FoldOp::ArgMin)) {
+                    (*result, *best) = (Scalar::Int(at), Some(value));
                 }
             }
             op => *result = combine(op, *result, value),
