@@ -9,7 +9,7 @@
 //! always smaller than its reader's**: a pass over expressions is a loop over ids, not a recursion, and its memo is
 //! keyed by id.
 //!
-//! What it means: `interp.rs` evaluates it plainly. An expression is evaluated at values of its free axes;
+//! What it means: `interp` evaluates it plainly. An expression is evaluated at values of its free axes;
 //! `And`, `Or`, `If`, guards and defaults evaluate only what they need. A definition is a tensor: it is computed at
 //! all of its elements, and the order of definitions in the list means nothing.
 

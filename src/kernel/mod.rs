@@ -44,31 +44,6 @@ impl<'a> Input<'a> {
     }
 }
 
-macro_rules! data_from {
-    ($element:ty, $variant:ident) => {
-        impl<'a> From<&'a [$element]> for Data<'a> {
-            fn from(elements: &'a [$element]) -> Data<'a> {
-                Data::$variant(elements)
-            }
-        }
-        impl<'a> From<&'a Vec<$element>> for Data<'a> {
-            fn from(elements: &'a Vec<$element>) -> Data<'a> {
-                Data::$variant(elements)
-            }
-        }
-        impl<'a, const N: usize> From<&'a [$element; N]> for Data<'a> {
-            fn from(elements: &'a [$element; N]) -> Data<'a> {
-                Data::$variant(elements)
-            }
-        }
-    };
-}
-
-data_from!(f32, F32);
-data_from!(f64, F64);
-data_from!(i64, I64);
-data_from!(bool, Bool);
-
 /// Where a gradient goes: as many elements as its input has.
 #[derive(Debug)]
 pub enum DataMut<'a> {
@@ -104,28 +79,33 @@ impl<'a> Gradient<'a> {
     }
 }
 
-macro_rules! data_mut_from {
-    ($element:ty, $variant:ident) => {
-        impl<'a> From<&'a mut [$element]> for DataMut<'a> {
-            fn from(elements: &'a mut [$element]) -> DataMut<'a> {
-                DataMut::$variant(elements)
+/// Slices, vectors and arrays as the data of a call.
+macro_rules! data_from {
+    ($data:ident::$variant:ident, $element:ty $(, $mut:tt)?) => {
+        impl<'a> From<&'a $($mut)? [$element]> for $data<'a> {
+            fn from(elements: &'a $($mut)? [$element]) -> $data<'a> {
+                $data::$variant(elements)
             }
         }
-        impl<'a> From<&'a mut Vec<$element>> for DataMut<'a> {
-            fn from(elements: &'a mut Vec<$element>) -> DataMut<'a> {
-                DataMut::$variant(elements)
+        impl<'a> From<&'a $($mut)? Vec<$element>> for $data<'a> {
+            fn from(elements: &'a $($mut)? Vec<$element>) -> $data<'a> {
+                $data::$variant(elements)
             }
         }
-        impl<'a, const N: usize> From<&'a mut [$element; N]> for DataMut<'a> {
-            fn from(elements: &'a mut [$element; N]) -> DataMut<'a> {
-                DataMut::$variant(elements)
+        impl<'a, const N: usize> From<&'a $($mut)? [$element; N]> for $data<'a> {
+            fn from(elements: &'a $($mut)? [$element; N]) -> $data<'a> {
+                $data::$variant(elements)
             }
         }
     };
 }
 
-data_mut_from!(f32, F32);
-data_mut_from!(f64, F64);
+data_from!(Data::F32, f32);
+data_from!(Data::F64, f64);
+data_from!(Data::I64, i64);
+data_from!(Data::Bool, bool);
+data_from!(DataMut::F32, f32, mut);
+data_from!(DataMut::F64, f64, mut);
 
 thread_local! {
     static WORKSPACE: RefCell<Workspace> = RefCell::default();

@@ -94,10 +94,7 @@ impl<'m> Lowerer<'m> {
             Binding::View(view) if view.axes.is_empty() && value.what == "input" => {
                 Ok(view.clone())
             }
-            Binding::View(view) if value.what == "input" => {
-                let _ = view;
-                Err(self.untyped_indexed(value, name))
-            }
+            Binding::View(_) if value.what == "input" => Err(self.untyped_indexed(value, name)),
             Binding::View(view) => {
                 let axes = axis_names(&self.p, &view.axes);
                 Err(self.error(
