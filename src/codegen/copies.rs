@@ -21,6 +21,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             return;
         }
         let [step, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.set_cold_block(step);
         self.b.ins().jump(step, &[arg(first)]);
         let k = self.b.append_block_param(step, types::I64);
         self.b.switch_to_block(step);

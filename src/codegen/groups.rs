@@ -8,7 +8,7 @@
 use super::lanes::Lanes;
 use super::layout::root;
 use super::stage::{Gen, Place, Result};
-use super::weight::{vectors_in_flight, weight};
+use super::weight::{reload_after, vectors_in_flight, weight};
 use crate::loops::{
     BufferId, Direction, Expr, ExtentIndex, FoldId, FoldOp, Home, How, Index, LoopAxisId, Loops,
     Stage, Stmt,
@@ -141,7 +141,9 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// Where a whole group of rows is left: the group, and back to the loop's head. The code goes on with a single row.
     pub(super) fn group(&mut self, rows: &Rows<'u>) -> Result<()> {
-        self.copies = vectors_in_flight(weight(rows.body)).min(2);
+        let weight = weight(rows.body);
+        self.copies = vectors_in_flight(weight).min(2);
+        self.reload = reload_after(weight);
         let lanes = (self.copies * self.width.lanes()) as i64;
         let next = self.b.ins().iadd_imm_s(rows.at, lanes);
         let whole = self

@@ -10,9 +10,6 @@ use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// After this many instructions for each vector in flight a load is repeated.
-pub(super) const RELOAD: usize = 16;
-
 /// Where a value lives, and its last load: in which stretch of code, after how many instructions.
 #[derive(Clone, Copy)]
 pub(super) struct Home {
@@ -115,7 +112,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 }
             };
             self.homes.held.insert(id, value);
-        } else if stretch != self.homes.stretch || now > at + RELOAD * self.copies {
+        } else if stretch != self.homes.stretch || now > at + self.reload * self.copies {
             let address = self.b.ins().stack_addr(types::I64, home.slot, 0);
             value = self.b.ins().load(home.width.vector(), memory(), address, 0);
             let last = (value, self.homes.stretch, now);

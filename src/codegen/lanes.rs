@@ -13,7 +13,7 @@ use super::layout::root;
 use super::math::{Bundle, Width};
 use super::stage::{Gen, Place, Result, arg, bug};
 use super::value::{Val, bundle, cast};
-use super::weight::{SHORT, vectors_in_flight, weight};
+use super::weight::{SHORT, reload_after, vectors_in_flight, weight};
 use crate::loops::block::each_statement;
 use crate::loops::{BufferId, FoldId, Index, LoopAxisId, Stmt, ValueId};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -100,6 +100,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let (begin, end) = self.range(axis);
         let weight = weight(body);
         self.copies = vectors_in_flight(weight);
+        self.reload = reload_after(weight);
         let lanes = self.copies * self.width.lanes();
         let step = lanes as i64;
         for &f in folds {
@@ -116,6 +117,7 @@ impl<'u, 'f> Gen<'u, 'f> {
 
         let [head, whole, partial, ready, body_block, after, exit] =
             [0; 7].map(|_| self.b.create_block());
+        self.b.set_cold_block(partial);
         let jump = self.b.ins().jump(head, &[]);
         self.constants.before_loop = (weight <= SHORT).then_some(jump);
 
@@ -309,6 +311,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         // In the tail only the lanes that are elements count.
         let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
         let [some, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.set_cold_block(some);
         let all = |elements: &[Bundle]| -> Vec<_> {
             let values = elements.iter().flat_map(|x| x.values());
             values.map(|&v| arg(v)).collect()

@@ -1,6 +1,6 @@
 //! The operators on reals and bools.
 
-use super::math::{self, Bundle, Emitter, Function, Logistic};
+use super::math::{self, Bundle, Emitter, Function, Logistic, Sign};
 use super::stage::{Gen, Result, arity, bug};
 use super::value::{Val, bundle, cast};
 use crate::ir::{Op, Type};
@@ -38,6 +38,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 self.logistic_of(op, operands[0])
             }
             (_, Type::Real) => {
+                self.prepare(operands)?;
                 let mut args = vec![];
                 for &o in operands {
                     args.push(self.real(o)?);
@@ -57,6 +58,20 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
+    /// Makes the operands that take several registers, those that take most first, so that the others are not held
+    /// while they are made.
+    fn prepare(&mut self, operands: &[ValueId]) -> Result<()> {
+        let mut order: Vec<(usize, ValueId)> =
+            operands.iter().map(|&o| (self.registers(o), o)).collect();
+        order.sort_by_key(|&(registers, _)| std::cmp::Reverse(registers));
+        for (registers, id) in order {
+            if registers > 1 {
+                self.val(id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether what one statement makes is still there for the next: in the body of a lane loop.
     fn shares(&self) -> bool {
         self.lane_loop.as_ref().is_some_and(|l| l.top)
@@ -64,17 +79,29 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// Sigmoid and softplus of x and of -x are made of one exponential.
     fn logistic_of(&mut self, op: Op, operand: ValueId) -> Result<Val> {
-        let (x, lanes) = self.real(operand)?;
         let base = self.without_sign(operand);
+        let sign = if base == operand {
+            Sign::Same
+        } else {
+            Sign::Negated
+        };
+        let (x, lanes) = self.real(base)?;
         let known = self.logistic.get(&base).copied();
         let mut e = self.emitter(x.copies());
         let mut parts = match known {
             Some(parts) => parts,
             None => Logistic::new(&mut e, x),
         };
+        match op {
+            Op::Sigmoid => _ = parts.of_sigmoids(&mut e),
+            _ => _ = parts.of_softplus(&mut e),
+        }
+        // It was long ago that the argument was used.
+        let (x, _) = self.real(base)?;
+        let mut e = self.emitter(x.copies());
         let vectors = match op {
-            Op::Sigmoid => parts.sigmoid(&mut e, x),
-            _ => parts.softplus(&mut e, x),
+            Op::Sigmoid => parts.sigmoid(&mut e, x, sign),
+            _ => parts.softplus(&mut e, x, sign),
         };
         self.logistic.insert(base, parts);
         Ok(self.real_val(vectors, lanes))
@@ -142,6 +169,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     }
 
     fn compare(&mut self, op: Op, operands: &[ValueId]) -> Result<Val> {
+        self.prepare(operands)?;
         let (x, y) = (self.real(operands[0])?, self.real(operands[1])?);
         let lanes = x.1 || y.1;
         let (x, y) = if lanes {
@@ -215,6 +243,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             return Ok(self.real_val(vectors, lanes));
         }
         let (then_zero, else_zero) = (self.is_zero(a), self.is_zero(b));
+        self.prepare(&[a, b])?;
         // The condition last: a mask is used up at once.
         let (a, b, c) = (self.val(a)?, self.val(b)?, self.val(c)?);
         let lanes = c.lanes() || a.lanes() || b.lanes();

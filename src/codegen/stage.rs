@@ -4,11 +4,12 @@ use super::checks::{Fact, Known};
 use super::constants::Constants;
 use super::folds::Accumulator;
 use super::groups::Rows;
-use super::homes::{Homes, RELOAD};
+use super::homes::Homes;
 use super::lanes::Lanes;
 use super::layout::Layout;
 use super::math::{Logistic, Width};
 use super::value::Val;
+use super::weight::{op_weight, reload_after};
 use super::{Check, Dtype, Refusal};
 use crate::ir::{Op, Type};
 use crate::loops::{
@@ -21,6 +22,9 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use rustc_hash::FxHashMap;
+
+/// The registers of a function of the vector library, for each vector.
+const MATH: usize = 6;
 
 pub(super) type Result<T> = std::result::Result<T, Refusal>;
 
@@ -51,9 +55,12 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) width: Width,
     /// How many vectors are in flight: 1 outside of lane loops.
     pub(super) copies: usize,
+    /// After this many instructions for each vector in flight a load is repeated.
+    pub(super) reload: usize,
     pub(super) values: Vec<Option<Val>>,
-    /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it.
-    waiting: FxHashMap<ValueId, &'u Expr>,
+    /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it, and about
+    /// how many registers it takes to make them.
+    waiting: FxHashMap<ValueId, (&'u Expr, usize)>,
     /// Loads of a lane loop that may be repeated, and how many instructions there were when they were made last.
     loaded: FxHashMap<ValueId, (&'u Expr, usize)>,
     /// How each value so far is made, for patterns that have better code than their parts.
@@ -91,7 +98,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 if self.lane_loop.is_some() && (waits(expr) || self.reloads(expr).is_some()) =>
             {
                 self.made.insert(*id, expr);
-                self.waiting.insert(*id, expr);
+                self.waiting.insert(*id, (expr, self.registers_of(expr)));
                 Ok(())
             }
             Stmt::Let(id, expr) => {
@@ -138,14 +145,14 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// The value of a Let, made now if it waited for this.
     pub(super) fn val(&mut self, id: ValueId) -> Result<Val> {
-        if let Some(expr) = self.waiting.remove(&id) {
+        if let Some((expr, _)) = self.waiting.remove(&id) {
             // As deep as the longest chain of operators.
             stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.make(id, expr))?;
             if self.reloads(expr) == Some(true) {
                 self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
             }
         } else if let Some(&(expr, at)) = self.loaded.get(&id)
-            && self.b.func.dfg.num_insts() > at + RELOAD * self.copies
+            && self.b.func.dfg.num_insts() > at + self.reload * self.copies
         {
             // To load it again is cheaper than to keep it in a register.
             self.make(id, expr)?;
@@ -156,6 +163,26 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
         let val = self.values.get(id.0 as usize).copied().flatten();
         val.ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
+    }
+
+    /// About how many registers it takes to make a value, if it is not made yet.
+    pub(super) fn registers(&self, id: ValueId) -> usize {
+        self.waiting.get(&id).map_or(0, |&(_, n)| n)
+    }
+
+    /// The number of Sethi and Ullman: what is made first is held while the rest is made.
+    fn registers_of(&self, expr: &Expr) -> usize {
+        let (own, operands): (usize, &[ValueId]) = match expr {
+            Expr::Op(op, operands) => (op_weight(*op).min(MATH), operands),
+            Expr::Select(c, a, b) => (1, &[*c, *a, *b]),
+            Expr::Finite(x) => (1, &[*x]),
+            Expr::Load { .. } => (1, &[]),
+            _ => (0, &[]),
+        };
+        let mut needs: Vec<usize> = operands.iter().map(|&o| self.registers(o)).collect();
+        needs.sort_unstable_by(|a, b| b.cmp(a));
+        let held = needs.iter().enumerate().map(|(i, n)| i + n);
+        held.max().unwrap_or(0).max(own)
     }
 
     /// A block that runs several times: what waits is made before it, and what waits in it when it
@@ -172,7 +199,10 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.homes.next_stretch();
         self.known.leave(known);
         // What was loaded again in the block is not there after it.
-        self.waiting = loaded.iter().map(|(&id, &(expr, _))| (id, expr)).collect();
+        self.waiting = loaded
+            .iter()
+            .map(|(&id, &(expr, _))| (id, (expr, self.registers_of(expr))))
+            .collect();
         self.loaded = loaded;
         if let (Some(lanes), Some(top)) = (&mut self.lane_loop, top) {
             lanes.top = top;
@@ -506,6 +536,7 @@ pub(super) fn build<'u>(
         constants: Constants::new(unit.isa),
         width,
         copies: 1,
+        reload: reload_after(0),
         values: vec![None; unit.loops.values.len()],
         waiting: FxHashMap::default(),
         loaded: FxHashMap::default(),

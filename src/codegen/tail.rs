@@ -92,6 +92,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             return;
         };
         let copying = self.b.create_block();
+        self.b.set_cold_block(copying);
         self.b.ins().brif(fits, ready, &near, copying, &[]);
         self.enter(copying);
         for (s, start, size) in moved {
@@ -129,6 +130,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             return Ok(());
         }
         let [out, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.set_cold_block(out);
         let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
         self.b.ins().brif(tail, out, &[], done, &[]);
         self.enter(out);

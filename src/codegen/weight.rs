@@ -15,6 +15,14 @@ pub(super) fn vectors_in_flight(weight: usize) -> usize {
     }
 }
 
+/// After how many instructions for each vector in flight a load is repeated: sooner where registers are short.
+pub(super) fn reload_after(weight: usize) -> usize {
+    match weight {
+        0..=32 => 16,
+        _ => 8,
+    }
+}
+
 /// About how many instructions a body has for each vector.
 pub(super) fn weight(block: &[Stmt]) -> usize {
     let logistic = |expr: &Expr| matches!(expr, Expr::Op(Op::Sigmoid | Op::Softplus, _));
@@ -44,7 +52,8 @@ pub(super) fn weight(block: &[Stmt]) -> usize {
         .sum()
 }
 
-fn op_weight(op: Op) -> usize {
+/// About how many instructions an operator has for each vector.
+pub(super) fn op_weight(op: Op) -> usize {
     match op {
         Op::Exp | Op::Expm1 | Op::Sigmoid => 18,
         Op::Tanh | Op::Log | Op::Log1p | Op::Log2 | Op::Xlogy => 25,

@@ -196,6 +196,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let tail = self.in_tail()?;
         let slot = self.slot(size);
         let [copy, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.set_cold_block(copy);
         let args: Vec<Value> = [Some(from.address), from.stride]
             .into_iter()
             .flatten()

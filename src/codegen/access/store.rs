@@ -59,6 +59,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         };
         let tail = self.in_tail()?;
         let [copy, done] = [0; 2].map(|_| self.b.create_block());
+        self.b.set_cold_block(copy);
         self.b.ins().brif(tail, copy, &[], done, &[]);
         self.enter(copy);
         let first = self.b.ins().iconst(types::I64, 0);

@@ -205,7 +205,8 @@ pub(super) fn exp_of_neg_abs(e: &mut Emitter, x: Bundle) -> Bundle {
 /// than the quotient itself.
 pub(super) fn sigmoid_from(e: &mut Emitter, x: Bundle, u: Bundle) -> Bundle {
     let minus_w = minus_w(e, u);
-    sigmoid_of_parts(e, x, u, minus_w)
+    let base = one_or(e, x, Sign::Same, u);
+    e.fma(minus_w, base, base)
 }
 
 /// -u/(1+u).
@@ -215,12 +216,16 @@ fn minus_w(e: &mut Emitter, u: Bundle) -> Bundle {
     e.div(u, denominator)
 }
 
-fn sigmoid_of_parts(e: &mut Emitter, x: Bundle, u: Bundle, minus_w: Bundle) -> Bundle {
+/// 1 where x >= 0 (or where -x is), else u.
+fn one_or(e: &mut Emitter, x: Bundle, sign: Sign, u: Bundle) -> Bundle {
     let (zero, one) = (e.real(0.0), e.real(1.0));
-    let positive = e.compare(FloatCC::GreaterThanOrEqual, x, zero);
+    let beyond = match sign {
+        Sign::Same => FloatCC::GreaterThanOrEqual,
+        Sign::Negated => FloatCC::LessThanOrEqual,
+    };
+    let positive = e.compare(beyond, x, zero);
     let step = e.and(positive, one);
-    let base = e.max_or_data(step, u);
-    e.fma(minus_w, base, base)
+    e.max_or_data(step, u)
 }
 
 /// The softplus of x from u = e^-|x|.
@@ -231,11 +236,20 @@ pub(super) fn softplus_from(e: &mut Emitter, x: Bundle, u: Bundle) -> Bundle {
     e.add(positive, log)
 }
 
+/// Whether a function is taken of x or of -x.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sign {
+    Same,
+    Negated,
+}
+
 /// What sigmoid and softplus of x and of -x have in common, made as it is asked for: all of them of one e^-|x|.
 #[derive(Clone, Copy)]
 pub struct Logistic {
     u: Bundle,
     minus_w: Option<Bundle>,
+    /// What [`one_or`] gave first, and for which sign.
+    base: Option<(Sign, Bundle)>,
     log: Option<Bundle>,
 }
 
@@ -246,23 +260,54 @@ impl Logistic {
         Logistic {
             u,
             minus_w: None,
+            base: None,
             log: None,
         }
     }
 
-    /// The sigmoid of x, which is the argument of [`Logistic::new`] or its negative; the same bits as without sharing.
-    pub fn sigmoid(&mut self, e: &mut Emitter, x: Bundle) -> Bundle {
+    /// What sigmoids have in common.
+    pub fn of_sigmoids(&mut self, e: &mut Emitter) -> Bundle {
         let u = self.u;
-        let minus_w = *self.minus_w.get_or_insert_with(|| minus_w(e, u));
-        sigmoid_of_parts(e, x, u, minus_w)
+        *self.minus_w.get_or_insert_with(|| minus_w(e, u))
+    }
+
+    /// What softplus have in common.
+    pub fn of_softplus(&mut self, e: &mut Emitter) -> Bundle {
+        let u = self.u;
+        *self.log.get_or_insert_with(|| log::log1p_of_unit(e, u))
+    }
+
+    /// The sigmoid of the argument of [`Logistic::new`] or of its negative; the same bits as without sharing.
+    pub fn sigmoid(&mut self, e: &mut Emitter, x: Bundle, sign: Sign) -> Bundle {
+        let minus_w = self.of_sigmoids(e);
+        let base = match self.base {
+            Some((same, base)) if same == sign => base,
+            // Of u and 1 it is the other one; where x is 0 both are 1.
+            Some((_, base)) => {
+                let one = e.real(1.0);
+                let both = e.xor(self.u, one);
+                e.xor(base, both)
+            }
+            None => one_or(e, x, sign, self.u),
+        };
+        self.base = Some((sign, base));
+        e.fma(minus_w, base, base)
     }
 
     /// The softplus of x, as [`Logistic::sigmoid`].
-    pub fn softplus(&mut self, e: &mut Emitter, x: Bundle) -> Bundle {
-        let u = self.u;
-        let log = *self.log.get_or_insert_with(|| log::log1p_of_unit(e, u));
+    pub fn softplus(&mut self, e: &mut Emitter, x: Bundle, sign: Sign) -> Bundle {
+        let log = self.of_softplus(e);
         let zero = e.real(0.0);
-        let positive = e.max_or_data(zero, x);
-        e.add(positive, log)
+        match sign {
+            Sign::Same => {
+                let positive = e.max_or_data(zero, x);
+                e.add(positive, log)
+            }
+            // max(-x, 0) = -min(x, 0)
+            Sign::Negated => {
+                let negative = e.min_or_data(zero, x);
+                e.sub(log, negative)
+            }
+        }
     }
 }

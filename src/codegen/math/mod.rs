@@ -20,7 +20,7 @@ mod trig;
 
 pub use bundle::{Bundle, MAX_COPIES, Width};
 pub use emitter::Emitter;
-pub use exp::Logistic;
+pub use exp::{Logistic, Sign};
 pub use runtime::{signature, symbols};
 
 use cranelift::frontend::FunctionBuilder;
