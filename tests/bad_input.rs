@@ -254,6 +254,40 @@ fn argmax_of_large_ints() {
     }
 }
 
+/// The derivatives of an angle where the squares of its operands are 0 or infinite.
+#[test]
+fn angles_of_small_and_large_numbers() {
+    let loss = open("loss l(y: [N], x: [N]) = sum[N](atan2(y, x))")
+        .derive()
+        .unwrap();
+    for (dtype, size) in [(Dtype::F64, 1e200), (Dtype::F32, 1e25)] {
+        let options = Options {
+            dtype,
+            ..Options::default()
+        };
+        let kernel = loss.compile(&options).unwrap();
+        let scales = [1.0, size, 1.0 / size];
+        let numbers = |k: f64| Array::real(&[3], scales.iter().map(|s| k * s).collect());
+        let (y, x) = (numbers(2.0), numbers(-4.0));
+        let got = kernel.evaluate(&[("y", &y), ("x", &x)], &[]).unwrap();
+        for (k, s) in scales.iter().enumerate() {
+            for (gradient, want) in [(&got.gradients[0], -0.2 / s), (&got.gradients[1], -0.1 / s)] {
+                let got = gradient.values[k];
+                assert!(
+                    (got / want - 1.0).abs() < 1e-6,
+                    "{dtype:?}: {got:e}, not {want:e}"
+                );
+            }
+        }
+        let zero = Array::real(&[1], vec![0.0]);
+        let got = kernel.evaluate(&[("y", &zero), ("x", &zero)], &[]).unwrap();
+        assert_eq!(
+            (got.gradients[0].values[0], got.gradients[1].values[0]),
+            (0.0, 0.0)
+        );
+    }
+}
+
 /// A definition that needs no memory still has a range.
 #[test]
 fn indices_of_cheap_definitions() {

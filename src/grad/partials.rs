@@ -220,16 +220,23 @@ pub fn partials(
             let sum = p.add(unit, square);
             one(Summand::over(sum))
         }
-        // d atan2(y, x) = (x dy - y dx) / (y^2 + x^2)
+        // d atan2(y, x) = (x dy - y dx) / (y^2 + x^2), of the operands by the larger of them: their squares may be 0 or
+        // infinite where the quotient is neither.
         Op::Atan2 => {
-            let (a, b) = (p.power(operands[0], 2.0), p.power(operands[1], 2.0));
-            let square = p.add(a, b);
+            let sizes = [p.op(Op::Abs, &[operands[0]]), p.op(Op::Abs, &[operands[1]])];
+            let size = p.op(Op::Max, &sizes);
+            // It cancels, so it has no derivative.
+            let size = p.op(Op::StopGradient, &[size]);
+            let (u, v) = (p.div(operands[0], size), p.div(operands[1], size));
+            let (a, b) = (p.power(u, 2.0), p.power(v, 2.0));
+            let sum = p.add(a, b);
+            let square = p.mul(size, sum);
             // As for norm, the derivative at the origin is 0.
             let zero = p.real(0.0);
-            let apart = p.compare(Op::Ne, square, zero);
+            let apart = p.compare(Op::Ne, size, zero);
             one(match i {
-                0 => Summand::ratio(operands[1], square).when(apart),
-                _ => Summand::ratio(operands[0], square).negated().when(apart),
+                0 => Summand::ratio(v, square).when(apart),
+                _ => Summand::ratio(u, square).negated().when(apart),
             })
         }
         // d sinh(x) = cosh(x) dx
