@@ -28,6 +28,7 @@ mod sort;
 mod stage;
 mod tail;
 mod value;
+mod waiting;
 mod weight;
 
 use crate::ast::Span;

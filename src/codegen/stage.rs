@@ -9,7 +9,8 @@ use super::lanes::Lanes;
 use super::layout::Layout;
 use super::math::{Logistic, Width};
 use super::value::Val;
-use super::weight::{op_weight, reload_after};
+use super::waiting::waits;
+use super::weight::reload_after;
 use super::{Check, Dtype, Refusal};
 use crate::ir::{Op, Type};
 use crate::loops::{
@@ -22,9 +23,6 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::TargetIsa;
 use rustc_hash::FxHashMap;
-
-/// The registers of a function of the vector library, for each vector.
-const MATH: usize = 6;
 
 pub(super) type Result<T> = std::result::Result<T, Refusal>;
 
@@ -60,11 +58,11 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) values: Vec<Option<Val>>,
     /// Lets of a lane loop that wait for their first use, so that a vector is not held in a register before it, and about
     /// how many registers it takes to make them.
-    waiting: FxHashMap<ValueId, (&'u Expr, usize)>,
+    pub(super) waiting: FxHashMap<ValueId, (&'u Expr, usize)>,
     /// Loads of a lane loop that may be repeated, and how many instructions there were when they were made last.
-    loaded: FxHashMap<ValueId, (&'u Expr, usize)>,
+    pub(super) loaded: FxHashMap<ValueId, (&'u Expr, usize)>,
     /// How each value so far is made, for patterns that have better code than their parts.
-    made: FxHashMap<ValueId, &'u Expr>,
+    pub(super) made: FxHashMap<ValueId, &'u Expr>,
     /// What sigmoids and softplus of the lane loop's body share, by their argument without its sign.
     pub(super) logistic: FxHashMap<ValueId, Logistic>,
     pub(super) folds: FxHashMap<FoldId, Accumulator>,
@@ -143,48 +141,6 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
-    /// The value of a Let, made now if it waited for this.
-    pub(super) fn val(&mut self, id: ValueId) -> Result<Val> {
-        if let Some((expr, _)) = self.waiting.remove(&id) {
-            // As deep as the longest chain of operators.
-            stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.make(id, expr))?;
-            if self.reloads(expr) == Some(true) {
-                self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
-            }
-        } else if let Some(&(expr, at)) = self.loaded.get(&id)
-            && self.b.func.dfg.num_insts() > at + self.reload * self.copies
-        {
-            // To load it again is cheaper than to keep it in a register.
-            self.make(id, expr)?;
-            self.loaded.insert(id, (expr, self.b.func.dfg.num_insts()));
-        }
-        if let Some(val) = self.at_home(id)? {
-            return Ok(val);
-        }
-        let val = self.values.get(id.0 as usize).copied().flatten();
-        val.ok_or_else(|| bug(&format!("value {} is used before its Let", id.0)))
-    }
-
-    /// About how many registers it takes to make a value, if it is not made yet.
-    pub(super) fn registers(&self, id: ValueId) -> usize {
-        self.waiting.get(&id).map_or(0, |&(_, n)| n)
-    }
-
-    /// The number of Sethi and Ullman: what is made first is held while the rest is made.
-    fn registers_of(&self, expr: &Expr) -> usize {
-        let (own, operands): (usize, &[ValueId]) = match expr {
-            Expr::Op(op, operands) => (op_weight(*op).min(MATH), operands),
-            Expr::Select(c, a, b) => (1, &[*c, *a, *b]),
-            Expr::Finite(x) => (1, &[*x]),
-            Expr::Load { .. } => (1, &[]),
-            _ => (0, &[]),
-        };
-        let mut needs: Vec<usize> = operands.iter().map(|&o| self.registers(o)).collect();
-        needs.sort_unstable_by(|a, b| b.cmp(a));
-        let held = needs.iter().enumerate().map(|(i, n)| i + n);
-        held.max().unwrap_or(0).max(own)
-    }
-
     /// A block that runs several times: what waits is made before it, and what waits in it when it
     /// ends is never used.
     fn inner(&mut self, block: &'u [Stmt]) -> Result<()> {
@@ -208,99 +164,6 @@ impl<'u, 'f> Gen<'u, 'f> {
             lanes.top = top;
         }
         Ok(())
-    }
-
-    fn make_waiting(&mut self) -> Result<()> {
-        let mut ids: Vec<ValueId> = self.waiting.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.val(id)?;
-        }
-        Ok(())
-    }
-
-    /// Forgets what waits at the end of a lane loop's body, as nothing uses it, and what was shared in it.
-    pub(super) fn drop_waiting(&mut self) {
-        self.waiting.clear();
-        self.loaded.clear();
-        self.logistic.clear();
-    }
-
-    /// The value without its sign, where it is a negation.
-    pub(super) fn without_sign(&self, id: ValueId) -> ValueId {
-        match self.made.get(&id) {
-            Some(Expr::Op(Op::Neg, operands)) => operands.first().copied().unwrap_or(id),
-            _ => id,
-        }
-    }
-
-    /// How a value is made.
-    pub(super) fn made(&self, id: ValueId) -> Option<&'u Expr> {
-        self.made.get(&id).copied()
-    }
-
-    /// The operands of a value, if it is made by this operator.
-    pub(super) fn operands(&self, id: ValueId, op: Op) -> Option<&'u [ValueId]> {
-        match self.made.get(&id) {
-            Some(Expr::Op(o, operands)) if *o == op => Some(operands),
-            _ => None,
-        }
-    }
-
-    /// The factors of a product that is not made yet, so that nothing else needs it so far.
-    pub(super) fn product(&self, id: ValueId) -> Option<[ValueId; 2]> {
-        if !self.waiting.contains_key(&id) {
-            return None;
-        }
-        <[ValueId; 2]>::try_from(self.operands(id, Op::Mul)?).ok()
-    }
-
-    /// Whether a value is the number 0.
-    pub(super) fn is_zero(&self, id: ValueId) -> bool {
-        matches!(self.made.get(&id), Some(Expr::Real(x)) if x.to_bits() == 0)
-    }
-
-    fn is_nonnegative(&self, id: ValueId) -> bool {
-        match self.made.get(&id) {
-            Some(Expr::Real(x)) => *x >= 0.0,
-            Some(Expr::Param(p)) => {
-                let param = self.unit.loops.params.get(*p as usize);
-                let domain = param.and_then(|p| p.domain);
-                domain.is_some_and(|d| d.low >= 0.0)
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn is_finite_and_nonnegative(&self, id: ValueId) -> bool {
-        self.is_nonnegative(id)
-            && match self.made.get(&id) {
-                Some(Expr::Real(x)) => x.is_finite(),
-                Some(Expr::Param(p)) => {
-                    let param = self.unit.loops.params.get(*p as usize);
-                    let domain = param.and_then(|p| p.domain);
-                    domain.is_some_and(|d| d.high.is_finite() || !d.high_included)
-                }
-                _ => false,
-            }
-    }
-
-    /// `if |x| <= d then x else d * sign(x)` for d that is never negative: x held between -d and d. Gives x and d.
-    pub(super) fn as_clamp(
-        &self,
-        c: ValueId,
-        a: ValueId,
-        b: ValueId,
-    ) -> Option<(ValueId, ValueId)> {
-        let compared = self
-            .operands(c, Op::Le)
-            .or_else(|| self.operands(c, Op::Lt));
-        let (&[size, d], &[l, r]) = (compared?, self.operands(b, Op::Mul)?) else {
-            return None;
-        };
-        let other = if l == d { r } else { l };
-        let same = self.operands(size, Op::Abs)? == [a] && self.operands(other, Op::Sign)? == [a];
-        (same && (l == d || r == d) && self.is_nonnegative(d)).then_some((a, d))
     }
 
     /// A loop of one element at a time.
@@ -576,25 +439,6 @@ pub(crate) fn signature(isa: &dyn TargetIsa) -> Signature {
 
 pub(super) fn memory() -> MemFlagsData {
     MemFlagsData::new().with_notrap()
-}
-
-/// Whether a Let may be made later than it stands: it reads no memory and ends no call.
-fn waits(expr: &Expr) -> bool {
-    match expr {
-        Expr::Real(_)
-        | Expr::Int(_)
-        | Expr::Bool(_)
-        | Expr::Param(_)
-        | Expr::Op(..)
-        | Expr::Select(..)
-        | Expr::Finite(_) => true,
-        Expr::Size(_)
-        | Expr::Axis(_)
-        | Expr::Load { .. }
-        | Expr::Divide { .. }
-        | Expr::Found { .. }
-        | Expr::Folded(_) => false,
-    }
 }
 
 /// Whether an operand list fits an operator, so that code generation may index it: loops have lists of two, no longer ones.
