@@ -18,10 +18,6 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() {
     if !hand::has_avx2() {
         println!("no AVX2 on this machine, nothing to compare with");
