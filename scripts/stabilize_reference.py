@@ -295,7 +295,7 @@ case("cancel", "logexpm1", lambda x: log(exp(x) - 1), ["x"], scalar([
 ]), [[x] for x in [1e-300, 1e-20, 1e-3, 0.5, 1.0, 7.5, 39.0, 41.0, 800.0, "inf", "nan"]], rules=["log_of_one_less_exp"])
 
 huber = lambda c: (lambda x: mpf(1) * (sqrt(x * x + c * c) - c) if mpmath.isfinite(x) else abs(x))
-POINTS = [0.0, 0.5, -1.0, 3.25, 1e-160, 1e-20, -1e-8, 1e-3, 1e5, -1e10, 1e150, "inf", "-inf", "nan"]
+POINTS = [0.0, 0.5, -1.0, 3.25, 1e-160, 1e-20, -1e-8, 1e-3, 1e5, -1e10, 2e8, 3e8, 1e20, 1e150, -1e160, 1e200, 1.7e308, "inf", "-inf", "nan"]
 case("cancel", "pseudo_huber, c = 2", huber(mpf(2)), ["x"], scalar([
     "sqrt(x^2 + 4) - 2", "sqrt(4 + x * x) - 2", "-(2 - sqrt(x^2 + 4))", "-2 + sqrt(4 + x^2)",
     "r - 2\n  where r = sqrt(x^2 + 4)", "3 * (sqrt(x^2 + 4) - 2) / 3", "4 * (sqrt(1 + (x / 2)^2) - 1) / 2",
@@ -312,13 +312,27 @@ case("cancel", "pseudo_huber, c = 1", huber(mpf(1)), ["x"], scalar([
 ]), [[x] for x in POINTS], rules=["sqrt_difference"])
 case("cancel", "pseudo_huber, c = 0.1", huber(mpf("0.1")), ["x"], scalar([
     "sqrt(x^2 + 0.01) - 0.1", "sqrt(x^2 + 0.1^2) - 0.1",
-]), [[x] for x in [0.5, -1.0, 1e-20, 1e-8, 1e-3, 1e5]], rules=["sqrt_difference"])
+]), [[x] for x in [0.5, -1.0, 1e-20, 1e-8, 1e-3, 1e5, 1e20, -1e200]], rules=["sqrt_difference"])
 case("cancel", "pseudo_huber, c = 0", lambda x: abs(x), ["x"], [
     "loss t(x: []; delta = 0.0 in [0, inf)) = sqrt(x^2 + delta^2) - delta",
-], [[x] for x in [0.5, -1.0, 1e-20, 1e5, "inf"]], rules=["sqrt_difference"])
+], [[x] for x in [0.5, -1.0, 1e-20, 1e5, 1e200, -1e-200, "inf"]], rules=["sqrt_difference"])
 case("cancel", "pseudo_huber, c = 0 at 0", lambda x: mpf(0), ["x"], [
     "loss t(x: []; delta = 0.0 in [0, inf)) = sqrt(x^2 + delta^2) - delta",
 ], [[0.0]], kinks=lambda p: False)
+
+for c in [1e100, 1e15, 1e-15, 1e-100]:
+    case("cancel", f"pseudo_huber, c = {c}", huber(mpf(c)), ["x"], [
+        f"loss t(x: []; delta = {c!r} in (0, inf)) = sqrt(x^2 + delta^2) - delta",
+    ] + [f"loss t(x: []; delta = {c!r} in [0, inf)) = delta * (sqrt(1 + (x / delta)^2) - 1)" for _ in [c] if c > 1e-50], [[x * s] for x in [1e-20, 1e-8, 1e-3, 0.5, 1.0, 3.0, 1e3, 1e8, 2e8, 1e30] for s in [c, -c]] + [[0.0], [1e250], [-1e250], ["inf"]],
+        rules=["sqrt_difference"])
+pseudo = lambda x, c: sqrt(x * x + c * c) - c
+case("cancel", "pseudo_huber, c = exp(t)", lambda x, t: pseudo(x, exp(t)), ["x", "t"], [
+    "loss t(x: [], t: []) = sqrt(x^2 + c^2) - c\n  where c = exp(t)",
+    "loss t(x: [], t: []) = sqrt(exp(t)^2 + x * x) - exp(t)",
+], [[x, t] for x in [0.0, 0.5, -1e-3, 3.0, -1e200] for t in [-30.0, -2.0, 0.5, 40.0, 300.0]], rules=["sqrt_difference"])
+case("cancel", "pseudo_huber, c = sqrt(v)", lambda x, v: pseudo(x, sqrt(v)), ["x", "v"], [
+    "loss t(x: [], v: []) = if v > 0 then sqrt(x^2 + v) - sqrt(v) else 0",
+], [[x, v] for x in [0.0, 0.5, -1e-3, 1e10, -1e200] for v in [1e-30, 1e-3, 1.0, 3.0, 1e10]], rules=["sqrt_difference"])
 
 # ---------------------------------------------------------------- softmax
 

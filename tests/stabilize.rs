@@ -310,6 +310,41 @@ fn kernels_have_the_exact_values() {
     );
 }
 
+/// What single precision squares to infinity or to 0.
+#[test]
+fn short_legs_of_long_hypotenuses() {
+    let spec = "loss t(x: [N]; delta = 2.0 in (0, inf)) = sum(sqrt(x^2 + delta^2) - delta)";
+    let loss = Spec::parse("t", spec).and_then(|s| s.derive()).unwrap();
+    for (dtype, x) in [(Dtype::F32, 1e30), (Dtype::F64, 1e200)] {
+        let options = Options {
+            dtype,
+            ..Options::default()
+        };
+        let kernel = loss.compile(&options).unwrap();
+        for (delta, x, value, gradient) in [
+            (2.0, x, x, 1.0),
+            (2.0, -x, x, -1.0),
+            (2.0, -1.0 / x, 0.0, 0.0),
+            (2.0, 1e9, 1e9 - 2.0, 1.0),
+            (2.0, 1e-4, 2.5e-9, 5e-5),
+            (1e-6, x, x, 1.0),
+            (1e10, x, x - 1e10, 1.0),
+            (1e10, 1e7, 5e3, 1e-3),
+        ] {
+            let data = Array::real(&[1], vec![x]);
+            let got = kernel.evaluate(&[("x", &data)], &[("delta", delta)]);
+            let got = got.unwrap();
+            let answers = [got.value.number().unwrap(), got.gradients[0].values[0]];
+            for (answer, exact) in answers.into_iter().zip([value, gradient]) {
+                assert!(
+                    close(answer, exact, 1e-6, f64::abs(exact).max(1e-20)),
+                    "{dtype:?} {x:e} {delta:e}: {answer:e} instead of {exact:e}"
+                );
+            }
+        }
+    }
+}
+
 /// Every rule is used by some case: none is dead.
 #[test]
 fn every_rule_fires() {

@@ -208,16 +208,15 @@ fn softplus_less_x(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     None
 }
 
-/// `sqrt(a + c^2) - c` is `a / (sqrt(a + c^2) + c)`, for c >= 0: with a negative c that would divide by what cancels. Where a
-/// is infinite, or all is 0, the naive form is right.
+/// `sqrt(a + c^2) - c` is `a / (sqrt(a + c^2) + c)`, for c >= 0: with a negative c that would divide by what cancels.
 ///
-/// The derivative of the naive form is exact and simple, that of the quotient is neither. So the quotient comes in as a
+/// The derivative of the naive form with respect to a is exact and simple, that of the quotient is neither. So the quotient comes in as a
 /// correction without a derivative: `s - c + stop_gradient(a / (s + c) - (s - c))`.
 fn sqrt_difference(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let (a, b) = r.pair(e)?;
     for (f, g) in [(&a, &b), (&b, &a)] {
         for i in 0..f.num.len() {
-            let Some(inside) = r.unary(f.num[i], Op::Sqrt) else {
+            let Some(inside) = r.radicand(f.num[i]) else {
                 continue;
             };
             let mut rest = f.clone();
@@ -229,8 +228,8 @@ fn sqrt_difference(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
                 continue;
             }
             let root = f.num[i];
-            if let Some(quotient) = root_less(r, root, inside, &c) {
-                return Some(r.times(&rest, quotient));
+            if let Some(less) = root_less(r, root, inside, &c) {
+                return Some(r.times(&rest, less));
             }
         }
     }
@@ -270,25 +269,66 @@ fn root_less(r: &mut Rewriter, root: ExprId, inside: ExprId, c: &Factors) -> Opt
         }
     }
     let rest = rest?;
-    let known = r.program.node_count();
-    let naive = r.program.raw(Op::Sub, &[root, value]);
-    let sum = r.program.add(root, value);
-    let quotient = r.program.div(rest, sum);
-    let infinity = r.real(f64::INFINITY);
-    let mut usable = r.program.compare(Op::Lt, rest, infinity);
-    let zero = r.real(0.0);
-    if !r.range(value).is_positive() {
+    match r.square_root_of(rest) {
+        Some(x) => hypotenuse_less(r, root, x, value),
+        None => root_of_sum_less(r, root, rest, value),
+    }
+}
+
+/// `sqrt(a + c^2) - c` for an `a` that is no square. Where a is infinite, or all is 0, the naive form is right.
+fn root_of_sum_less(r: &mut Rewriter, root: ExprId, a: ExprId, c: ExprId) -> Option<ExprId> {
+    let sum = r.program.add(root, c);
+    let (zero, infinity) = (r.real(0.0), r.real(f64::INFINITY));
+    let mut usable = r.program.compare(Op::Lt, a, infinity);
+    if !r.range(c).is_positive() {
         let positive = r.program.compare(Op::Gt, sum, zero);
         usable = r.program.and(usable, positive);
     }
+    let naive = r.program.raw(Op::Sub, &[root, c]);
+    let quotient = r.program.div(a, sum);
     let error = r.program.raw(Op::Sub, &[quotient, naive]);
-    let correction = r.program.iff(usable, error, zero);
-    let correction = r.program.op(Op::StopGradient, &[correction]);
-    if correction.index() < known {
-        // The program has it: this is the naive form in what the rule made before.
-        return None;
-    }
-    Some(r.program.raw(Op::Add, &[naive, correction]))
+    let error = r.program.iff(usable, error, zero);
+    corrected(r, naive, error)
+}
+
+/// From this ratio of x to c on, `sqrt(x^2 + c^2)` is x to the last digit.
+const FAR: f64 = (1u32 << 27) as f64;
+
+/// `sqrt(x^2 + c^2) - c`: far from c it is `abs(x) - c`, also for an x whose square is infinite. Nearer, x^2 is finite if c^2
+/// is well so; a c that has a derivative may be of any size, so both are divided by it.
+fn hypotenuse_less(r: &mut Rewriter, root: ExprId, x: ExprId, c: ExprId) -> Option<ExprId> {
+    let size = r.op(Op::Abs, &[x]);
+    let bound = r.scale(FAR, c);
+    let near = r.program.compare(Op::Lt, size, bound);
+    let close = if r.is_given(c) {
+        let naive = r.program.raw(Op::Sub, &[root, c]);
+        let sum = r.program.add(root, c);
+        let part = r.program.div(x, sum);
+        let quotient = r.program.mul(x, part);
+        let error = r.program.raw(Op::Sub, &[quotient, naive]);
+        corrected(r, naive, error)?
+    } else {
+        // With respect to c the naive form's derivative cancels as well, that of the quotient does not. The divisor cancels,
+        // so it has no derivative.
+        let unit = r.program.op(Op::StopGradient, &[c]);
+        let (u, v) = (r.program.div(x, unit), r.program.div(c, unit));
+        let squares = [r.program.power(u, 2.0), r.program.power(v, 2.0)];
+        let inside = r.program.add(squares[0], squares[1]);
+        let root = r.program.op(Op::Sqrt, &[inside]);
+        let sum = r.program.add(root, v);
+        let part = r.program.div(u, sum);
+        r.program.mul(x, part)
+    };
+    let far = r.program.sub(size, c);
+    Some(r.program.iff(near, close, far))
+}
+
+/// `naive + error`, with the derivative of the naive form. Nothing if the program has it: then this is the naive form in what
+/// the rule made before.
+fn corrected(r: &mut Rewriter, naive: ExprId, error: ExprId) -> Option<ExprId> {
+    let known = r.program.node_count();
+    let error = r.program.op(Op::StopGradient, &[error]);
+    (error.index() >= known).then(|| r.program.raw(Op::Add, &[naive, error]))
 }
 
 /// Whether `e` is `c^2`; also as numbers, where either is the other's rounded square or root.

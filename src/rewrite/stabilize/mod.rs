@@ -220,6 +220,8 @@ struct Rewriter<'a> {
     /// Which tensors have a derivative.
     active: Vec<bool>,
     looked: FxHashMap<ExprId, ExprId>,
+    /// Of roots of two or three squares, by what they were rewritten to, what is under the root.
+    hypotenuses: FxHashMap<ExprId, ExprId>,
     /// Exponential forms, by how deep they were looked for; under facts they are of the expression at hand only.
     scaled: FxHashMap<(ExprId, u32), Option<Scaled>>,
     scaled_here: FxHashMap<(ExprId, u32), Option<Scaled>>,
@@ -250,6 +252,7 @@ impl<'a> Rewriter<'a> {
             open,
             active: vec![],
             looked: FxHashMap::default(),
+            hypotenuses: FxHashMap::default(),
             scaled: FxHashMap::default(),
             scaled_here: FxHashMap::default(),
             improved: FxHashMap::default(),

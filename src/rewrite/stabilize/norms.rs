@@ -227,7 +227,7 @@ fn root_of_two_squares(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
             return None;
         }
         // Divided already: its own result.
-        if r.factors(root)
+        if r.deep_factors(root)
             .den
             .iter()
             .any(|&d| r.program.unary(d, Op::StopGradient).is_some())
@@ -254,5 +254,7 @@ fn root_of_two_squares(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
     let positive = r.program.compare(Op::Gt, largest, zero);
     let finite = r.program.compare(Op::Lt, largest, infinity);
     let usable = r.program.and(positive, finite);
-    Some(r.program.iff(usable, scaled, largest))
+    let hypotenuse = r.program.iff(usable, scaled, largest);
+    r.hypotenuses.insert(hypotenuse, inside);
+    Some(hypotenuse)
 }

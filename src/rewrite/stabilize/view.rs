@@ -117,6 +117,13 @@ impl Rewriter<'_> {
         self.program.unary(e, op)
     }
 
+    /// What is under the root that `e` is, also where it was rewritten to a hypotenuse.
+    pub(super) fn radicand(&mut self, e: ExprId) -> Option<ExprId> {
+        let e = self.look(e);
+        let hypotenuse = self.hypotenuses.get(&e).copied();
+        hypotenuse.or_else(|| self.program.unary(e, Op::Sqrt))
+    }
+
     /// `e` as a product. What cannot be taken apart is one factor. Reads stay.
     pub(super) fn factors(&self, e: ExprId) -> Factors {
         let mut f = Factors::one();
