@@ -254,7 +254,7 @@ fn argmax_of_large_ints() {
     }
 }
 
-/// The derivatives of an angle where the squares of its operands are 0 or infinite.
+/// The derivatives of an angle where the squares of its operands are 0 or infinite, or the operands themselves.
 #[test]
 fn angles_of_small_and_large_numbers() {
     let loss = open("loss l(y: [N], x: [N]) = sum[N](atan2(y, x))")
@@ -279,12 +279,23 @@ fn angles_of_small_and_large_numbers() {
                 );
             }
         }
-        let zero = Array::real(&[1], vec![0.0]);
-        let got = kernel.evaluate(&[("y", &zero), ("x", &zero)], &[]).unwrap();
-        assert_eq!(
-            (got.gradients[0].values[0], got.gradients[1].values[0]),
-            (0.0, 0.0)
+        const INF: f64 = f64::INFINITY;
+        let rest = [(0.0, 0.0), (INF, 1.0), (1.0, INF), (-INF, 2.0), (0.0, -INF)];
+        let corners = [(INF, INF), (-INF, -INF), (INF, -INF), (INF, 0.0)];
+        let (y, x): (Vec<f64>, Vec<f64>) = rest.into_iter().chain(corners).unzip();
+        let (y, x) = (Array::real(&[9], y), Array::real(&[9], x));
+        let got = kernel.evaluate(&[("y", &y), ("x", &x)], &[]).unwrap();
+        for gradient in &got.gradients {
+            assert_eq!(gradient.values, [0.0; 9], "{dtype:?}");
+        }
+        let (nan, one) = (
+            Array::real(&[2], vec![f64::NAN; 2]),
+            Array::real(&[2], vec![1.0, INF]),
         );
+        let got = kernel.evaluate(&[("y", &nan), ("x", &one)], &[]).unwrap();
+        for gradient in &got.gradients {
+            assert!(gradient.values.iter().all(|g| g.is_nan()), "{dtype:?}");
+        }
     }
 }
 

@@ -231,13 +231,15 @@ pub fn partials(
             let (a, b) = (p.power(u, 2.0), p.power(v, 2.0));
             let sum = p.add(a, b);
             let square = p.mul(size, sum);
-            // As for norm, the derivative at the origin is 0.
-            let zero = p.real(0.0);
+            // As for norm, the derivative at the origin is 0; at infinity, in every direction, its limit is.
+            let (zero, infinity) = (p.real(0.0), p.real(f64::INFINITY));
             let apart = p.compare(Op::Ne, size, zero);
-            one(match i {
-                0 => Summand::ratio(v, square).when(apart),
-                _ => Summand::ratio(u, square).negated().when(apart),
-            })
+            let finite = p.compare(Op::Ne, size, infinity);
+            let partial = match i {
+                0 => Summand::ratio(v, square),
+                _ => Summand::ratio(u, square).negated(),
+            };
+            one(partial.when(apart).when(finite))
         }
         // d sinh(x) = cosh(x) dx
         Op::Sinh => {
