@@ -977,7 +977,7 @@ fn wrong_data() {
             "loss l(x: [N]; k) = sum(x * k)",
             x.into(),
             vec![],
-            "`k` has no default and is not set",
+            "`k` has no default and is not set\n |\n = help: on the command line: `--set k=...`",
         ),
     ]
     .into_iter()

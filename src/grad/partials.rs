@@ -402,12 +402,15 @@ fn clamp(p: &mut Program, operands: &[ExprId], i: usize) -> Vec<Summand> {
     }]
 }
 
-/// d x^c = c x^(c-1) dx, 0 for c = 0 also at x = 0; d x^c = x^c log(x) dc, 0 where x^c is.
+/// d x^c = c x^(c-1) dx, 0 for c = 0 also at x = 0; d x^c = x^c log(x) dc, 0 where x^c is and at x = c = 0.
 fn pow(p: &mut Program, operands: &[ExprId], i: usize, y: ExprId) -> Vec<Summand> {
     let (x, c) = (operands[0], operands[1]);
+    let zero = p.real(0.0);
     if i == 1 {
         let d = p.op(Op::Xlogy, &[y, x]);
-        return vec![Summand::times(d)];
+        let (some_x, some_c) = (p.compare(Op::Ne, x, zero), p.compare(Op::Ne, c, zero));
+        let either = p.or(some_x, some_c);
+        return vec![Summand::times(d).when(either)];
     }
     if p.is_number(c, 0.0) {
         return vec![];
@@ -423,7 +426,6 @@ fn pow(p: &mut Program, operands: &[ExprId], i: usize, y: ExprId) -> Vec<Summand
     if p.number(c).is_some() {
         return vec![summand];
     }
-    let zero = p.real(0.0);
     let some = p.compare(Op::Ne, c, zero);
     vec![summand.when(some)]
 }

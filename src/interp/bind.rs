@@ -235,10 +235,7 @@ fn params(program: &Program, set: &[(&str, f64)], errors: &mut Vec<Diagnostic>) 
             .find(|(n, _)| **n == *p.name)
             .map(|(_, v)| *v);
         let Some(value) = given.or(p.default) else {
-            errors.push(Diagnostic::data(format!(
-                "the hyperparameter `{}` has no default and is not set",
-                p.name
-            )));
+            errors.push(crate::ir::unset(&p.name, p.domain.as_ref()));
             out.push(Scalar::Real(f64::NAN));
             continue;
         };

@@ -23,6 +23,7 @@ pub mod verify;
 mod visited;
 
 use crate::ast::Span;
+use crate::diagnostic::Diagnostic;
 pub use op::{Op, ReduceOp, Type};
 pub use program::Program;
 use std::sync::Arc;
@@ -154,6 +155,17 @@ pub struct Domain {
     pub low_included: bool,
     pub high: f64,
     pub high_included: bool,
+}
+
+/// What is said where a hyperparameter without a default is not given.
+pub(crate) fn unset(name: &str, domain: Option<&Domain>) -> Diagnostic {
+    let title = format!("the hyperparameter `{name}` has no default and is not set");
+    let d = Diagnostic::data(title);
+    let d = match domain {
+        Some(domain) => d.note(format!("its domain is {domain}")),
+        None => d,
+    };
+    d.help(format!("on the command line: `--set {name}=...`"))
 }
 
 /// An input or a definition.

@@ -48,16 +48,17 @@ impl<'m> Lowerer<'m> {
         if let Some(module) = &u.module {
             return self.qualified(s, module, name).map(Callee::Function);
         }
-        if let Some(f) = self.own_function(s.module, &name.text) {
-            // A loss cannot call itself, so in it a built-in function keeps its name.
-            let own = matches!(f, FunctionRef::Loss(_)) && *s.name == *name.text;
-            return Ok(match builtins::find(&name.text) {
-                Some(b) if own => Callee::Builtin(b),
-                _ => Callee::Function(f),
-            });
-        }
         let imports = &self.modules.get(s.module).imports;
-        if let Some(&(_, m)) = imports.iter().find(|(n, _)| n.text == name.text) {
+        let import = imports.iter().find(|(n, _)| n.text == name.text);
+        if let Some(f) = self.own_function(s.module, &name.text) {
+            // A loss cannot call itself, so an import and a built-in function keep its name.
+            let loss = matches!(f, FunctionRef::Loss(_));
+            let other = import.is_some() || builtins::find(&name.text).is_some();
+            if !(loss && other) {
+                return Ok(Callee::Function(f));
+            }
+        }
+        if let Some(&(_, m)) = import {
             if self.modules.get(m).ast.loss.is_some() {
                 return Ok(Callee::Function(FunctionRef::Loss(m)));
             }

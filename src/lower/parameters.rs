@@ -271,6 +271,12 @@ impl<'m> Lowerer<'m> {
                 Diagnostic::error(format!("the domain of `{name}` is empty"))
                     .at(written.span, "ends before it begins"),
             );
+        } else if domain.low == domain.high && !domain.contains(domain.low) {
+            self.error(
+                Diagnostic::error(format!("the domain of `{name}` is empty"))
+                    .at(written.span, "ends where it begins")
+                    .help("`(` and `)` leave the ends out, `[` and `]` take them in"),
+            );
         } else if let Some(d) = &o.default
             && !domain.contains(literal_value(d))
         {

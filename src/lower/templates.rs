@@ -186,6 +186,12 @@ impl<'m> Lowerer<'m> {
                 }
             }
         }
+        if let Some((n, _)) = named
+            .iter()
+            .find(|(n, _)| parameters.iter().any(|p| p.name.text == n.text))
+        {
+            return Err(self.input_by_name(f, &parameters, n));
+        }
         let options = self.given_options(s, f, &named, u);
         if positional.len() != parameters.len() {
             return Err(self.wrong_count(f, &parameters, positional.len(), u, span));
@@ -366,6 +372,22 @@ impl<'m> Lowerer<'m> {
         self.copying.remove(&f);
         self.active.pop();
         value
+    }
+
+    fn input_by_name(
+        &mut self,
+        f: FunctionRef,
+        parameters: &[Parameter<'m>],
+        name: &ast::Name,
+    ) -> Reported {
+        let function = self.function_name(f);
+        let names: Vec<&str> = parameters.iter().map(|p| &*p.name.text).collect();
+        let call = format!("`{function}({})`", names.join(", "));
+        self.error(
+            Diagnostic::error(format!("inputs of `{function}` go by position"))
+                .at(name.span, format!("an input of {call}"))
+                .help("only hyperparameters go by name: write the value without its name, in its place"),
+        )
     }
 
     fn wrong_count(

@@ -199,6 +199,11 @@ const ACCEPTED: &[&str] = &[
     "use mse, iou
      loss f(a: [N], b: [N], p: [N, 4]) = mse(a, 2 * b) + mean[N](iou.area(p))
      example f(a = [1], b = [2], p = [[0, 0, 2, 3]]) == 15",
+    // A loss that builds on another of its name.
+    "use mse
+     def twice(a, b) = mse(a, b) * 2
+     loss mse(a: [N], b: [N]) = mse(a, b) + twice(a, b)
+     example mse(a = [1], b = [3]) == 12",
     "def sum(x) = x + 1
      loss f(x) = max(sum(x))
      example f(x = [1, 2]) == 3",
@@ -225,6 +230,10 @@ const ACCEPTED: &[&str] = &[
     // R10: gradients as values.
     "loss f(x: [N]) = sum[N](grad[x](sum[N](x^3)))
      example f(x = [1, 2]) == 15",
+    // At 0^0 the exponent has the derivative 0, as has the base.
+    "loss f(x: [N], c: [N]) = sum[N](grad[x](e)) + sum[N](grad[c](e))
+       where e = sum[N](x^c)
+     example f(x = [0, 0, 2], c = [0, 2, 3]) == 12 + 8 * log(2)",
     "loss f(w: [D] | x: [T, D]) = sum[T, D](g * g)
        where
          e = sum[D](w * x)^2

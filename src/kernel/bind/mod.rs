@@ -122,10 +122,7 @@ impl Code {
         for (k, p) in loops.params.iter().enumerate() {
             let set = given.iter().find(|(n, _)| **n == p.name);
             let Some(value) = set.map(|(_, v)| *v).or(p.default) else {
-                return Err(Diagnostic::data(format!(
-                    "the hyperparameter `{}` has no default and is not set",
-                    p.name
-                )));
+                return Err(crate::ir::unset(&p.name, p.domain.as_ref()));
             };
             work.cells[self.layout.param(k as u32)] = param_bits(p, value)?;
         }
