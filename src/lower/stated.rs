@@ -40,9 +40,13 @@ impl<'m> Lowerer<'m> {
             } else {
                 "it is not real"
             };
-            return Err(self.error(
-                Diagnostic::error(format!("`{name}` is not differentiated")).at(g.input.span, why),
-            ));
+            let out =
+                Diagnostic::error(format!("`{name}` is not differentiated")).at(g.input.span, why);
+            return Err(self.error(if self.p.get(input).ty == Type::Real {
+                out.help("inputs before the bar are differentiated: `(yhat | y)`")
+            } else {
+                out
+            }));
         };
         if let Some(first) = &self.p.gradients[k].stated {
             let first = first.span;

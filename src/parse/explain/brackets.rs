@@ -1,13 +1,14 @@
 //! Brackets that do not match, `if` without its parts, and operators without operands.
 
-use super::Slip;
+use super::{Slip, error};
 use super::scene::Scene;
 use crate::diagnostic::Diagnostic;
 use crate::parse::Rule;
-use crate::parse::token::{Token, TokenKind};
+use crate::parse::token::{Token, TokenKind, Tokens};
 
-pub(super) const SLIPS: [Slip; 8] = [
+pub(super) const SLIPS: [Slip; 9] = [
     clause_not_last,
+    indexed_expression,
     wrong_close,
     unclosed,
     empty_bracket,
@@ -38,6 +39,22 @@ fn clause_not_last(scene: &Scene) -> Option<Diagnostic> {
             .at(scene.place(), "another position")
             .at(scene.span(clause), format!("the {what} begins here")),
     )
+}
+
+/// `sort[N](x)[0]`, `x[0][1]`
+fn indexed_expression(scene: &Scene) -> Option<Diagnostic> {
+    let before = scene.before(1).filter(|_| scene.after_operand())?;
+    if !scene.found_is("[") {
+        return None;
+    }
+    let help = match before.text {
+        ")" => {
+            "define it in `where` with a head that names its axes, `s[N] = ...`, and read `s[0]`"
+        }
+        "]" => "one pair of brackets holds all indices: `x[0, 1]`",
+        _ => return None,
+    };
+    Some(error(scene, "only a name is indexed", "").help(help))
 }
 
 /// `mean(x]`, `mean(x))`
@@ -87,11 +104,24 @@ fn unclosed(scene: &Scene) -> Option<Diagnostic> {
         None => format!("the file ends without `{close}`"),
         Some(_) => format!("expected `{close}` before this"),
     };
-    Some(
-        Diagnostic::error(format!("`{opening}` is never closed"))
-            .at(scene.span(open), "opened here")
-            .at(scene.place(), label),
-    )
+    let error = Diagnostic::error(format!("`{opening}` is never closed"))
+        .at(scene.span(open), "opened here")
+        .at(scene.place(), label);
+    Some(if closed_in_comment(scene, open, close) {
+        error.help("`//` begins a comment up to the end of the line; ints are divided by `div(a, b)`")
+    } else {
+        error
+    })
+}
+
+/// `mean(x // 2)`: a comment after the bracket closes more than it opens.
+fn closed_in_comment(scene: &Scene, open: usize, close: &str) -> bool {
+    let span = scene.spans(open, scene.at.saturating_sub(1));
+    let end = scene.found().map_or(scene.text.len(), |found| found.start);
+    let opening = scene.tokens[open].text;
+    Tokens::new(&scene.text[span.start as usize..end])
+        .filter(|token| token.kind == TokenKind::Comment)
+        .any(|token| token.text.matches(close).count() > token.text.matches(opening).count())
 }
 
 /// `loss f(x: [N] = mean(x)`: `=` within a signature, and no default after it.
