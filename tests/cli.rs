@@ -292,6 +292,18 @@ fn gradients_to_a_file() {
     let arrays = arrays.unwrap();
     assert_eq!(arrays[0].0, "yhat");
     assert_eq!(arrays[0].1.reals(), Some([0.0, -2.0].as_slice()));
+    let vector = file("out/vector.json", r#"{"yhat": [1, 3]}"#);
+    let second = ["--hessian", "diag", "--hvp", &vector];
+    let first = ["eval", "mse", "--data", &two, "--out", &out];
+    prints(&[&first[..], &second].concat());
+    let bytes = fs::read(&out).unwrap();
+    let arrays = losscc::data::read("out.npz", losscc::data::Format::Npz, &bytes).unwrap();
+    let found: Vec<(&str, &[f64])> = arrays
+        .iter()
+        .map(|(name, a)| (name.as_str(), a.reals().unwrap()))
+        .collect();
+    assert_eq!(found[1], ("hessian_diag.yhat", [1.0, 1.0].as_slice()));
+    assert_eq!(found[2], ("hvp.yhat", [1.0, 3.0].as_slice()));
 }
 
 #[test]
@@ -785,6 +797,10 @@ fn wrong_files() {
         (
             vec!["eval", "mse", "--data", &two, "--out", folder],
             "cannot write `",
+        ),
+        (
+            vec!["eval", "mse", "--data", &two, "--out", "gradients.json"],
+            "`gradients.json` is no name of a .npz file\n |\n = help: write `--out gradients.npz`",
         ),
         (
             vec!["eval", "mse", "--data", &two, "--out", "no/such/place.npz"],

@@ -173,7 +173,8 @@ pub struct Eval {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
-    /// Write the gradients (and the rows of `--reduction none`, as `value`) to this .npz file
+    /// Write the gradients to this .npz file, by the names of their inputs; the rows of `--reduction none` as `value`,
+    /// second derivatives as `hessian_diag.x` and `hvp.x`
     #[arg(long, value_name = "FILE.npz")]
     pub out: Option<String>,
 }

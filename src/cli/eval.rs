@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Eval, out: &mut Output) -> Outcome {
         seconds.push(Second { kind, result });
     }
     if let Some(file) = &args.out {
-        results::save(file, &result)?;
+        results::save(file, &result, &seconds)?;
     }
     let text = if args.json {
         // The denominator in use, where it is not the spec's.

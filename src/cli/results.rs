@@ -3,6 +3,8 @@
 use super::{Outcome, usage};
 use crate::array::Array;
 use crate::data;
+use crate::diagnostic::Diagnostic;
+use crate::error::Error;
 use crate::loss::{Evaluated, Loss, NamedGradient, Options};
 use serde_json::Value;
 use std::fmt::Write;
@@ -30,7 +32,24 @@ impl Kind {
     }
 }
 
-pub(super) fn save(file: &str, result: &Evaluated) -> Outcome {
+/// Writes the arrays of a result: gradients by the names of their inputs, second derivatives as `hvp.x` and
+/// `hessian_diag.x`, which no input can be called.
+pub(super) fn save(file: &str, result: &Evaluated, seconds: &[Second]) -> Outcome {
+    let path = std::path::Path::new(file);
+    if path
+        .extension()
+        .is_some_and(|e| !e.eq_ignore_ascii_case("npz"))
+    {
+        let other = path.with_extension("npz");
+        let d = Diagnostic::data(format!("`{file}` is no name of a .npz file"));
+        let d = d.help(format!("write `--out {}`", other.display()));
+        return Err(Error::plain(d).into());
+    }
+    let named: Vec<(String, &NamedGradient)> = seconds
+        .iter()
+        .flat_map(|s| s.result.gradients.iter().map(|g| (s.kind, g)))
+        .map(|(kind, g)| (format!("{}.{}", kind.key(), g.name), g))
+        .collect();
     let mut arrays: Vec<(&str, &[usize], &[f64])> = result
         .gradients
         .iter()
@@ -43,6 +62,11 @@ pub(super) fn save(file: &str, result: &Evaluated) -> Outcome {
         }
         arrays.push(("value", &result.value.shape, reals(&result.value)));
     }
+    arrays.extend(
+        named
+            .iter()
+            .map(|(name, g)| (name.as_str(), g.shape.as_slice(), g.values.as_slice())),
+    );
     let written = std::fs::File::create(file)
         .and_then(|f| data::write_npz(std::io::BufWriter::new(f), &arrays));
     written.map_err(|e| usage(format!("cannot write `{file}`: {e}")))

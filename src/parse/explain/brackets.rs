@@ -1,7 +1,7 @@
 //! Brackets that do not match, `if` without its parts, and operators without operands.
 
-use super::{Slip, error};
 use super::scene::Scene;
+use super::{Slip, error};
 use crate::diagnostic::Diagnostic;
 use crate::parse::Rule;
 use crate::parse::token::{Token, TokenKind, Tokens};
@@ -108,7 +108,9 @@ fn unclosed(scene: &Scene) -> Option<Diagnostic> {
         .at(scene.span(open), "opened here")
         .at(scene.place(), label);
     Some(if closed_in_comment(scene, open, close) {
-        error.help("`//` begins a comment up to the end of the line; ints are divided by `div(a, b)`")
+        error.help(
+            "`//` begins a comment up to the end of the line; ints are divided by `div(a, b)`",
+        )
     } else {
         error
     })
