@@ -3,7 +3,10 @@
 mod build;
 
 use build::*;
+use losscc::Spec;
+use losscc::array::Array;
 use losscc::codegen::{Dtype, isa, text};
+use losscc::interp::{bind, evaluate};
 use losscc::kernel::*;
 
 fn data(n: usize, seed: u64) -> Vec<f64> {
@@ -474,6 +477,44 @@ where axis L = 1000000000 * 1000000000 * 1000000000 * size(N)",
             "{e}"
         );
     }
+}
+
+/// Two axes that each fit in memory, and would run for ever one within the other.
+#[test]
+fn loops_that_nobody_can_wait_for_are_refused() {
+    let kernel = kernel(
+        "loss f(x: [N]; n: int = 2 in [0, inf)) = sum(x * s)
+where
+  axis I = n
+  axis J = 2 * n
+  axis K = size(N)
+  s = sum[I, J](cos(I * J)) + sum[K, L](x[K])
+  axis L = size(K)",
+        Dtype::F64,
+    );
+    let x = [1.0, 2.0];
+    let inputs = [Input::new("x", Data::F64(&x), &[2])];
+    for n in [0, 2, 100] {
+        let pairs = (0..n).flat_map(|i| (0..2 * n).map(move |j| f64::from(i * j).cos()));
+        let value = kernel.value(&inputs, &[("n", f64::from(n))]).unwrap();
+        assert!((value - 3.0 * (pairs.sum::<f64>() + 6.0)).abs() < 1e-9);
+    }
+    let e = kernel.value(&inputs, &[("n", 3e8)]).unwrap_err();
+    assert_eq!(e.title, "a loop over 2 axes would take 2e17 steps");
+    assert_eq!(
+        e.notes,
+        ["axis I has 300000000 elements, axis J has 600000000 elements"]
+    );
+    // The interpreter is slower, and gives up sooner.
+    let loss = Spec::parse(
+        "t",
+        "loss f(x: [N]) = sum(x * s) where\n  axis I = 100000\n  axis J = 100000\n  s = sum[I, J](1.0 * I * J)",
+    );
+    let loss = loss.unwrap();
+    let x = Array::real(&[2], x.to_vec());
+    let bound = bind(loss.program(), &[("x", &x)], &[]).unwrap();
+    let e = evaluate(loss.program(), &bound, &loss.program().outputs()).unwrap_err();
+    assert_eq!(e.title, "`sum` of too many elements for the interpreter");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Expressions at one setting of the axes.
 
-use super::{Held, Machine, RED_ZONE, STACK};
+use super::{Held, MAX_STEPS, Machine, RED_ZONE, STACK};
 use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::interp::fold::Fold;
@@ -198,6 +198,14 @@ impl<'a> Machine<'a> {
         body: ExprId,
     ) -> Result<Scalar, Diagnostic> {
         let shape: Vec<usize> = axes.iter().map(|&a| self.extent(a)).collect();
+        let steps = shape.iter().try_fold(1usize, |n, &k| n.checked_mul(k));
+        if steps.is_none_or(|n| n > MAX_STEPS) && !shape.contains(&0) {
+            let what = format!("`{}` of too many elements for the interpreter", op.name());
+            let d = self.error(id, what);
+            return Err(d.note(format!(
+                "the limit is {MAX_STEPS} elements of one reduction"
+            )));
+        }
         let mut fold = Fold::new(op, self.program.ty(body));
         let mut count = 0;
         let mut index = vec![0usize; axes.len()];

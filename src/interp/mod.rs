@@ -28,6 +28,9 @@ pub use watch::{Singular, Watch};
 /// No definition may have more elements than this in the interpreter (1 GiB of reals).
 pub const MAX_ELEMENTS: usize = 1 << 27;
 
+/// No reduction may have more elements than this in the interpreter (about a minute).
+const MAX_STEPS: usize = 1 << 30;
+
 /// How deep a recurrence or an expression may nest before a new stack is made, and how large that is.
 const RED_ZONE: usize = 128 * 1024;
 const STACK: usize = 16 * 1024 * 1024;

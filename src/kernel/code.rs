@@ -2,7 +2,7 @@
 
 use crate::codegen::groups::short_extents;
 use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
-use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, Loops, Stage};
+use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, LoopAxisId, Loops, Stage};
 use cranelift_codegen::Context;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
@@ -42,6 +42,8 @@ pub(super) struct Code {
     pub dtype: Dtype,
     pub layout: Layout,
     pub stages: Vec<Placed>,
+    /// Loops within loops whose lengths no data bound.
+    pub nests: Vec<Vec<LoopAxisId>>,
     pub machine: Machine,
     /// The same for short rows, made at the first call with many of them; nothing where that failed.
     groups: OnceLock<Option<Machine>>,
@@ -70,6 +72,7 @@ impl Code {
             layout: Layout::new(&loops),
             dtype,
             stages,
+            nests: loops.unbounded_nests(),
             machine,
             groups: OnceLock::new(),
             loops,

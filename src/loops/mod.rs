@@ -19,6 +19,7 @@ mod extents;
 mod inline;
 pub mod interp;
 mod levels;
+mod nests;
 mod normalize;
 mod order;
 mod part;

@@ -4,7 +4,7 @@ use super::{Result, find, inputs, is_flat};
 use crate::diagnostic::Diagnostic;
 use crate::kernel::code::Code;
 use crate::kernel::{Input, Workspace};
-use crate::loops::{BufferId, ExtentExpr, ExtentFrom, ExtentIndex};
+use crate::loops::{BufferId, ExtentExpr, ExtentFrom, ExtentIndex, LoopAxisId};
 use std::sync::OnceLock;
 
 /// No call may ask for more bytes, and no axis be longer: what this machine's memory holds.
@@ -17,6 +17,9 @@ pub(in crate::kernel) fn memory_limit() -> u64 {
         kib.map_or(1 << 36, |k| k.saturating_mul(1024))
     })
 }
+
+/// Loops over axes that no data bound take no more steps, which take months on one thread.
+const MOST_STEPS: f64 = 1e16;
 
 impl Code {
     /// Every extent, checked: positions agree, nothing overflows, memory could hold it.
@@ -54,6 +57,30 @@ impl Code {
                         loops.extents[dim.extent.0 as usize].name
                     )));
                 }
+            }
+        }
+        self.bound_steps(work)
+    }
+
+    /// A call that nobody can wait for is an error: each axis fits in memory, but not all pairs of their elements in a life.
+    fn bound_steps(&self, work: &Workspace) -> Result<()> {
+        let axis = |i: &LoopAxisId| &self.loops.axes[i.0 as usize];
+        let size = |i: &LoopAxisId| work.cells[self.layout.extent(axis(i).extent)];
+        for nest in &self.nests {
+            let steps: f64 = nest.iter().map(|i| size(i) as f64).product();
+            if steps > MOST_STEPS {
+                let axes = nest
+                    .iter()
+                    .map(|i| format!("{} has {} elements", axis(i).name, size(i)));
+                let axes: Vec<String> = axes.collect();
+                return Err(Diagnostic::data(format!(
+                    "a loop over {} axes would take {steps:.0e} steps",
+                    nest.len()
+                ))
+                .note(format!("axis {}", axes.join(", axis ")))
+                .help(format!(
+                    "at most {MOST_STEPS:.0e} steps are run over axes whose extents no data give"
+                )));
             }
         }
         Ok(())
