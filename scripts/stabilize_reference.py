@@ -290,6 +290,13 @@ case("cancel", "log1mexp", lambda x: log(1 - exp(x)) if x < 0 else -INF if x == 
     "log(1 - exp(x))", "log1p(-exp(x))", "log(-(exp(x) - 1))", "log(-expm1(x))", "log(1 - e)\n  where e = exp(x)",
 ]), [[x] for x in [-1e-300, -1e-20, -1e-8, -1e-3, -0.5, -0.6931, -0.6932, -1.0, -7.5, -40.0, -700.0, -800.0, 0.0, 1.0, "-inf", "inf", "nan"]])
 
+case("cancel", "cloglog", lambda x: log(-mpmath.expm1(-exp(x))), ["x"], scalar([
+    "log(1 - exp(-exp(x)))", "log(-expm1(-exp(x)))", "log1p(-exp(-exp(x)))", "-(-log(1 - q))\n  where\n    u = exp(x)\n    q = exp(-u)",
+]), [[x] for x in [-800.0, -1e5, -745.0, -100.0, -18.1, -17.9, -10.0, -1.0, -0.3, 0.0, 0.5, 3.0, 6.0]])
+case("cancel", "cloglog of a product", lambda x, w: log(-mpmath.expm1(-w * exp(x))), ["x", "w"], scalar([
+    "log(1 - exp(-w * exp(x)))", "log(-expm1(-exp(x) * w))",
+], signature="(x: [], w: [])"), [[x, w] for x in [-800.0, -30.0, -1.0, 2.0] for w in [1e-3, 0.5, 1.0, 20.0]])
+
 case("cancel", "logexpm1", lambda x: log(exp(x) - 1), ["x"], scalar([
     "log(exp(x) - 1)", "log(expm1(x))",
 ]), [[x] for x in [1e-300, 1e-20, 1e-3, 0.5, 1.0, 7.5, 39.0, 41.0, 800.0, "inf", "nan"]], rules=["log_of_one_less_exp"])

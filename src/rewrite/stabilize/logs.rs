@@ -8,7 +8,8 @@ pub(super) const RULES: &[Rule] = &[
     // log(sum(exp(x))) overflows to inf for x above 709 and underflows to -inf below -745; so does every log of exponentials
     // under products, quotients, powers, sums, means and branches: log_softmax, logsumexp, softplus, log_sigmoid.
     Rule::new("log_of_exp", &[Op::Log], log_of_exp),
-    // log(exp(x) - 1) and log(1 - exp(x)) are -inf for |x| below 1e-16, and inexact below 1e-3.
+    // log(exp(x) - 1) and log(1 - exp(x)) are -inf for |x| below 1e-16, and inexact below 1e-3; log(1 - exp(-exp(x))) is -inf
+    // for x below -745, where it is x.
     Rule::new("log_of_one_less_exp", &[Op::Log], log_of_one_less_exp),
     // log(1 + x) is 0 for |x| below 1e-16.
     Rule::new("log_of_one_plus", &[Op::Log], log_of_one_plus),
@@ -116,18 +117,39 @@ fn log_of_one_less_exp(r: &mut Rewriter, e: ExprId) -> Option<ExprId> {
 }
 
 fn log1mexp(r: &mut Rewriter, x: ExprId) -> Option<ExprId> {
-    if r.range(x).low >= MINUS_LOG_2 {
-        return None;
-    }
-    let border = r.real(MINUS_LOG_2);
-    let near = r.program.compare(Op::Gt, x, border);
     let small = r.program.op(Op::Expm1, &[x]);
     let small = r.neg(small);
     let close = r.program.raw(Op::Log, &[small]);
+    let closest = log1mexp_of_exp(r, x, close);
+    if r.range(x).low >= MINUS_LOG_2 {
+        return closest;
+    }
+    let close = closest.unwrap_or(close);
+    let border = r.real(MINUS_LOG_2);
+    let near = r.program.compare(Op::Gt, x, border);
     let exp = r.program.op(Op::Exp, &[x]);
     let exp = r.neg(exp);
     let away = r.program.raw(Op::Log1p, &[exp]);
     Some(r.program.iff(near, close, away))
+}
+
+/// Below this `log(1 - exp(-exp(y)))` is y - exp(y) / 2 to the last digit.
+const TINY: f64 = -18.0;
+
+/// `log(1 - exp(x))` near 0, which is `close`, for an `x` that is itself minus an exponential: of exp(y) only y is known
+/// where it is 0.
+fn log1mexp_of_exp(r: &mut Rewriter, x: ExprId, close: ExprId) -> Option<ExprId> {
+    let size = r.neg(x);
+    r.scaled(size)?;
+    let log = r.op(Op::Log, &[size]);
+    if r.range(log).low >= TINY {
+        return None;
+    }
+    let border = r.real(TINY);
+    let tiny = r.program.compare(Op::Lt, log, border);
+    let half = r.scale(0.5, size);
+    let leading = r.program.sub(log, half);
+    Some(r.program.iff(tiny, leading, close))
 }
 
 /// `1 + x` as it stands in the tree, or a longer sum with a 1 whose other terms have one sign, so that their order loses
