@@ -55,6 +55,15 @@ fn wrong_gradients() {
             "loss l(x: [N], w: [N]) = sum(x * w) gradient w[N] = w",
             "the gradient of `w` is not",
         ),
+        // Right at the hyperparameters' defaults alone.
+        (
+            "loss l(x: [N]; k = 1.0 in (0, inf)) = sum(k * x^2) gradient x[N] = 2 * x",
+            "the gradient of `x` is not",
+        ),
+        (
+            "loss l(x: [N]; k = 0.0) = sum(x^2 + k * x) gradient x[N] = 2 * x",
+            "the gradient of `x` is not",
+        ),
     ] {
         let found = findings(text);
         assert_eq!(found.len(), 1, "{text}: {found:?}");

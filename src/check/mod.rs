@@ -166,7 +166,7 @@ impl Checker<'_> {
                 && self.report.findings.is_empty()
                 && (smooth || !worst.stated.is_finite())
             {
-                let finding = disagreement(program, gradient.input, Of::Value, &worst);
+                let finding = disagreement(program, bound, gradient.input, Of::Value, &worst);
                 self.report.findings.push(finding);
             }
         }
@@ -190,7 +190,7 @@ impl Checker<'_> {
             if let Some(worst) = compared.worst
                 && self.report.findings.is_empty()
             {
-                let finding = disagreement(self.program, d.input, of, &worst);
+                let finding = disagreement(self.program, bound, d.input, of, &worst);
                 self.report.findings.push(finding);
             }
         }
@@ -223,7 +223,13 @@ impl Checker<'_> {
     }
 }
 
-fn disagreement(program: &Program, input: TensorId, of: Of, entry: &Entry) -> Diagnostic {
+fn disagreement(
+    program: &Program,
+    bound: &Bound,
+    input: TensorId,
+    of: Of,
+    entry: &Entry,
+) -> Diagnostic {
     let name = &program.get(input).name;
     let title = match of {
         Of::Value => format!(
@@ -251,8 +257,20 @@ fn disagreement(program: &Program, input: TensorId, of: Of, entry: &Entry) -> Di
         Of::Value => "gradient",
         Of::Gradient(_) => "diagonal",
     };
-    d.note(format!(
+    let d = d.note(format!(
         "at {name}{at} = {}: the {what} says {}, finite differences {}",
         entry.at, entry.stated, entry.difference
-    ))
+    ));
+    match moved(program, bound) {
+        settings if settings.is_empty() => d,
+        settings => d.note(format!("with {}", settings.join(", "))),
+    }
+}
+
+/// The hyperparameters that are not at their defaults.
+fn moved(program: &Program, bound: &Bound) -> Vec<String> {
+    let values = bound.params.iter().map(|v| v.real());
+    let pairs = program.params.iter().zip(values);
+    let moved = pairs.filter(|(p, v)| p.default != Some(*v));
+    moved.map(|(p, v)| format!("{} = {v}", p.name)).collect()
 }

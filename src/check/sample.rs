@@ -4,7 +4,9 @@ use crate::array::{Array, Data};
 use crate::diagnostic::Diagnostic;
 use crate::interp::scalar::Scalar;
 use crate::interp::{Bound, Held, Plan, extents_for};
-use crate::ir::{ExprId, ExtentId, ExtentKind, Node, Op, Program, TensorId, TensorKind, Type};
+use crate::ir::{
+    ExprId, ExtentId, ExtentKind, Node, Op, Param, Program, TensorId, TensorKind, Type,
+};
 use fastrand::Rng;
 
 /// Draws inputs until the program's value is finite at them.
@@ -13,6 +15,9 @@ pub struct Sampler<'a> {
     rng: Rng,
     /// For each input that is an index: the least and the first too large value, as far as reads show it.
     indices: Vec<(TensorId, Vec<IndexUse>)>,
+    /// Whether hyperparameters move from their defaults, in every second draw: what a default of 0 or 1 hides shows only
+    /// then.
+    moves: bool,
 }
 
 /// `factor * x + offset` indexes a position of extent `extent`.
@@ -52,6 +57,7 @@ impl<'a> Sampler<'a> {
         Sampler {
             program,
             rng: Rng::with_seed(seed),
+            moves: true,
             indices: index_uses(program),
         }
     }
@@ -61,12 +67,32 @@ impl<'a> Sampler<'a> {
     /// # Errors
     /// The last error of the interpreter, if it refused all; or that no value was finite.
     pub fn draw(&mut self) -> Result<Bound, Diagnostic> {
+        self.moves = !self.moves;
         self.finite(TRIES, |_| {})
+    }
+
+    /// The value of a hyperparameter: its default, unless it moves.
+    fn param(&mut self, p: &Param, moves: bool) -> f64 {
+        if let Some(default) = p.default {
+            if !moves || p.ty != Type::Real {
+                return default;
+            }
+            if default != 0.0 {
+                let other = default * (0.5 + self.rng.f64());
+                let allowed = p.domain.is_none_or(|d| d.contains(other));
+                return if allowed { other } else { default };
+            }
+        }
+        let (low, high) = p
+            .domain
+            .map_or((0.0, 1.0), |d| (d.low.max(-10.0), d.high.min(10.0)));
+        low + (high - low) * (0.1 + 0.8 * self.rng.f64())
     }
 
     /// Inputs with many zeros and ties, all reals multiples of `grid`, at which the value is finite; if they are easy
     /// to find.
     pub fn draw_edges(&mut self, grid: f64) -> Option<Bound> {
+        self.moves = false;
         let round = |bound: &mut Bound| {
             for array in &mut bound.inputs {
                 if let Data::Real(v) = &mut array.data {
@@ -113,16 +139,12 @@ impl<'a> Sampler<'a> {
 
     fn attempt(&mut self, attempt: usize) -> Result<Bound, Diagnostic> {
         let program = self.program;
+        let moves = self.moves && attempt < DISTRIBUTIONS.len();
         let params: Vec<Scalar> = program
             .params
             .iter()
             .map(|p| {
-                let (low, high) = p
-                    .domain
-                    .map_or((0.0, 1.0), |d| (d.low.max(-10.0), d.high.min(10.0)));
-                let value = p
-                    .default
-                    .unwrap_or_else(|| low + (high - low) * (0.1 + 0.8 * self.rng.f64()));
+                let value = self.param(p, moves);
                 if p.ty == Type::Int {
                     Scalar::Int(value as i64)
                 } else {
