@@ -47,10 +47,10 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
     let (mut parts, extents) = prepare(program)?;
     let everything = wanted.value && gradients.len() == program.gradients.len();
     let full = match everything {
-        true => Fixed::default(),
-        false => fixed(program)?,
+        true => None,
+        false => Some(fixed(program)?),
     };
-    let plan = plan(&mut parts, &some, &full)?;
+    let plan = plan(&mut parts, &some, full.as_ref())?;
     let (loops, outputs) = frame(
         program,
         &parts,
@@ -60,7 +60,7 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         &gradients,
     );
     let mut emitter = Emitter::new(&mut parts, &plan.classes, &plan.layout, loops, &outputs);
-    emitter.one_chunk = full.one_chunk;
+    emitter.one_chunk = full.map_or(vec![], |f| f.one_chunk);
     emitter.stages(&plan.tree);
     let loops = emitter.loops;
     #[cfg(debug_assertions)]
@@ -81,7 +81,7 @@ struct Fixed {
 
 fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
     let (mut parts, extents) = prepare(program)?;
-    let plan = plan(&mut parts, &|_| true, &Fixed::default())?;
+    let plan = plan(&mut parts, &|_| true, None)?;
     let gradients: Vec<usize> = (1..=program.gradients.len()).collect();
     let (loops, outputs) = frame(program, &parts, &plan.classes, extents, true, &gradients);
     let mut emitter = Emitter::new(&mut parts, &plan.classes, &plan.layout, loops, &outputs);
@@ -140,12 +140,19 @@ struct Plan {
 }
 
 /// Loop tree and storage for the wanted outputs; substitutes what is not worth keeping. What the kernel of all outputs
-/// computes again, the others do, too: from f32 memory a number has other bits than computed in the f64 of a `Once` stage.
+/// computes again, the others do, too, and what it keeps they keep where a `Once` stage reads it: from f32 memory a number
+/// has other bits than computed in the f64 of a `Once` stage.
 fn plan(
     parts: &mut Parts,
     wanted: &dyn Fn(usize) -> bool,
-    full: &Fixed,
+    full: Option<&Fixed>,
 ) -> Result<Plan, Diagnostic> {
+    let own = Orders::default();
+    let orders = full.map_or(&own, |f| &f.orders);
+    let there: Vec<PartId> = full
+        .iter()
+        .flat_map(|f| f.again.iter().flatten().copied())
+        .collect();
     parts.sweep(wanted);
     for part in parts.parts.iter_mut().flatten() {
         part.output = part.output.take().filter(|o| wanted(o.which));
@@ -154,11 +161,15 @@ fn plan(
     loop {
         let recurrences = Recurrences::find(parts)?;
         let classes = align::align(parts, &recurrences);
-        let tree = levels::tree(parts, &classes, &recurrences, &full.orders);
+        let tree = levels::tree(parts, &classes, &recurrences, orders);
         let mut layout = storage::layout(parts, &classes, &tree);
         let again = if rounds.len() < ROUNDS {
             let mut again = layout.recompute(parts, &classes, &recurrences);
-            let there = full.again.iter().flatten();
+            if full.is_some() {
+                let kept = layout.read_once(&there);
+                again.retain(|id| !kept.contains(id));
+            }
+            let there = there.iter();
             again.extend(there.filter(|&&id| parts.get(id).is_some_and(|p| p.output.is_none())));
             again.sort_unstable();
             again.dedup();

@@ -256,6 +256,29 @@ impl Layout {
         out
     }
 
+    /// Parts that `Once` stages read: themselves, or by the parts that are substituted into what is computed there.
+    pub fn read_once(&self, substituted: &[PartId]) -> Vec<PartId> {
+        let mut out = vec![];
+        let mut todo: Vec<PartId> = vec![];
+        let ids = || (0..self.readers.len()).map(|k| PartId(k as u32));
+        let once = |&id: &PartId| {
+            let mut readers = self.readers[id.index()].iter();
+            readers.any(|(r, _)| self.place(*r).path.is_empty())
+        };
+        todo.extend(ids().filter(once));
+        while let Some(id) = todo.pop() {
+            if out.contains(&id) {
+                continue;
+            }
+            out.push(id);
+            if substituted.contains(&id) {
+                let reads = |r: &PartId| self.readers[r.index()].iter().any(|(u, _)| *u == id);
+                todo.extend(ids().filter(reads));
+            }
+        }
+        out
+    }
+
     fn could_share(&self, parts: &Parts, classes: &Classes, id: PartId) -> bool {
         parts
             .ids()

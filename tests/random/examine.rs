@@ -329,8 +329,8 @@ fn slopes(
 /// The kernels of one loss.
 struct Kernels {
     full: [Kernel; 2],
-    /// For the last gradient alone.
-    part: Option<Kernel>,
+    /// For the value and the last gradient alone, where there are more.
+    part: Vec<Kernel>,
     all: Vec<String>,
 }
 
@@ -352,9 +352,13 @@ impl Kernels {
         let last = all.last().filter(|_| all.len() > 1).cloned();
         Ok(Kernels {
             full: [kernel(Dtype::F64, None)?, kernel(Dtype::F32, None)?],
-            part: last
-                .map(|l| kernel(Dtype::F64, Some(vec![l])))
-                .transpose()?,
+            part: match last {
+                Some(l) => vec![
+                    kernel(Dtype::F64, Some(vec![l.clone()]))?,
+                    kernel(Dtype::F32, Some(vec![l]))?,
+                ],
+                None => vec![],
+            },
             all,
         })
     }
@@ -387,16 +391,15 @@ impl Kernels {
                 return Err(failure("bits of the value alone", text));
             }
         }
-        let Some(part) = &self.part else {
-            return Ok(());
-        };
-        let full = called(&self.full[0], data);
-        let got = called(part, data).map_err(|e| failure("call", title(&e)))?;
-        if let Ok(full) = full {
-            let last = self.all.len();
-            if !bits(&got[0], &full[0]) || !bits(&got[1], &full[last]) {
-                let text = format!("{got:?}\nand with all gradients {full:?}");
-                return Err(failure("bits of one gradient", text));
+        for (full, part) in self.full.iter().zip(&self.part) {
+            let got = called(part, data).map_err(|e| failure("call", title(&e)))?;
+            if let Ok(full) = called(full, data) {
+                let last = self.all.len();
+                if !bits(&got[0], &full[0]) || !bits(&got[1], &full[last]) {
+                    let dtype = part.dtype();
+                    let text = format!("{dtype:?}: {got:?}\nand with all gradients {full:?}");
+                    return Err(failure("bits of one gradient", text));
+                }
             }
         }
         Ok(())
