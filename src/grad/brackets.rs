@@ -19,16 +19,26 @@ pub struct Contribution {
 
 impl Contribution {
     /// `index[k]` is the index at position k, whose adjoint has the axis `head[k]` there.
+    ///
+    /// An axis that several positions determine is determined by the one of its own name: `r[I, J]` that reads
+    /// `r[J - 1, J - 1]` goes back along J, and so must its adjoint.
     pub fn new(
+        program: &Program,
         index: &[ExprId],
         head: &[AxisId],
         axes: &[AxisId],
         guards: Vec<ExprId>,
         term: ExprId,
     ) -> Contribution {
-        let brackets = index.iter().copied().zip(head.iter().copied()).collect();
+        let brackets = index.iter().copied().zip(head.iter().copied());
+        let own = |&(i, a): &(ExprId, AxisId)| {
+            let mut same = axes.iter().filter(|&&s| is_namesake(program, s, a));
+            same.any(|&s| program.is_free(s, i))
+        };
+        let (mut first, rest): (Vec<_>, Vec<_>) = brackets.partition(own);
+        first.extend(rest);
         Contribution {
-            brackets,
+            brackets: first,
             axes: axes.to_vec(),
             ranges: vec![],
             guards,
@@ -53,17 +63,20 @@ impl Contribution {
         let mut map = Substitution::default();
         let mut ranges = vec![];
         let brackets = std::mem::take(&mut self.brackets);
-        for (i, a) in brackets {
-            match *program.node(i) {
-                Node::Axis(s) if self.axes.contains(&s) && !map.contains_key(&s) => {
-                    let value = program.index_of(a);
-                    map.insert(s, value);
-                    let (from, to) = (program.extent_of(a), program.extent_of(s));
-                    if !index::same_extent(program, from, to) {
-                        ranges.extend(index::range_conditions(program, value, to));
-                    }
-                }
-                _ => self.brackets.push((i, a)),
+        for &(i, a) in &brackets {
+            let axis = match *program.node(i) {
+                Node::Axis(s) if self.axes.contains(&s) && !map.contains_key(&s) => Some(s),
+                _ => None,
+            };
+            let Some(s) = axis.filter(|&s| !determined_elsewhere(program, &brackets, s, a)) else {
+                self.brackets.push((i, a));
+                continue;
+            };
+            let value = program.index_of(a);
+            map.insert(s, value);
+            let (from, to) = (program.extent_of(a), program.extent_of(s));
+            if !index::same_extent(program, from, to) {
+                ranges.extend(index::range_conditions(program, value, to));
             }
         }
         self.put(program, &map, ranges);
@@ -218,6 +231,27 @@ impl Contribution {
         let (axes, conditions, term) = fresh_sum(program, &self.axes, &conditions, self.term);
         sums::sum(program, &axes, &conditions, term, true)
     }
+}
+
+/// Whether two axes have one name in the source.
+fn is_namesake(program: &Program, a: AxisId, b: AxisId) -> bool {
+    program.axes[a.index()].hint == program.axes[b.index()].hint
+}
+
+/// Whether `s` is to be determined by another position than `a`, the one of its own name.
+fn determined_elsewhere(
+    program: &mut Program,
+    brackets: &[(ExprId, AxisId)],
+    s: AxisId,
+    a: AxisId,
+) -> bool {
+    if is_namesake(program, s, a) {
+        return false;
+    }
+    brackets.iter().any(|&(i, b)| {
+        let target = program.index_of(b);
+        is_namesake(program, s, b) && index::solve(program, i, target, &[s]).is_some()
+    })
 }
 
 /// The same sum over fresh axes: the summed ones are also bound elsewhere.

@@ -436,7 +436,8 @@ impl Sweep<'_> {
                 self.program.collect_conjuncts(c, &mut guards);
             }
         }
-        let contribution = Contribution::new(index, &head, &region.axes, guards, adjoint);
+        let contribution =
+            Contribution::new(self.program, index, &head, &region.axes, guards, adjoint);
         let term = contribution.eliminate(self.program, &mut self.places);
         if !self.program.is_number(term, 0.0) {
             self.contributions.entry(bar).or_default().push(term);
