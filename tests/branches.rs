@@ -128,9 +128,11 @@ fn what_is_needed_fails() {
                         let got = got.chain(gradients);
                         for (want, got) in want.iter().zip(got) {
                             let want = want.reals().unwrap();
-                            let scale = want.iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+                            let finite = want.iter().filter(|x| x.is_finite());
+                            let scale = finite.fold(1.0, |m: f64, x| m.max(x.abs()));
                             for (w, g) in want.iter().zip(got) {
-                                assert!((w - g).abs() <= tolerance * scale, "{step}: {w} {g}");
+                                let near = *w == g || (w - g).abs() <= tolerance * scale;
+                                assert!(near, "{step}: {w} {g}");
                             }
                         }
                     }

@@ -574,6 +574,10 @@ fn checks() {
 #[test]
 fn examples() {
     assert!(prints(&["test", "mse", "huber"]).ends_with(" passed, 0 failed\n"));
+    // No number is near an infinity.
+    let text = "loss l(x) = sum(x)\nexample l(x = [1, 2]) == inf\n";
+    let (code, out, err) = said(&["test", "-"], text);
+    assert_eq!((code, out.as_str()), (1, "0 passed, 1 failed\n"), "{err}");
     let text = "loss l(x) = sum(x)\nexample l(x = [1, 2]) == 3\nexample l(x = [1, 2]) == 4\n";
     let (code, out, err) = said(&["test", "-"], text);
     assert_eq!((code, out.as_str()), (1, "1 passed, 1 failed\n"));

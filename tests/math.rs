@@ -253,6 +253,7 @@ fn agrees(case: &Exact, got: f64) -> bool {
     match case.function {
         Function::Lgamma => relative < 4e-15,
         Function::Digamma => relative < 2e-15 || case.x < 0.0 && relative < 1e-14,
+        Function::Polygamma if case.value.is_infinite() => got == case.value,
         Function::Polygamma => (got - case.value).abs() <= 2e-14 * case.value.abs(),
         _ => order_f64(got).abs_diff(order_f64(case.value)) <= 2,
     }
@@ -327,7 +328,7 @@ fn f64_forms_have_the_special_values() {
             compiled.run(&x, &y, &mut out);
             for ((&x, &y), &got) in x.iter().zip(&y).zip(&out) {
                 let want = reference(function, x, y);
-                let near = (got - want).abs() <= 1e-14 * want.abs();
+                let near = want.is_finite() && (got - want).abs() <= 1e-14 * want.abs();
                 assert!(
                     near || order_f64(got) == order_f64(want),
                     "{function:?} fma {fma}: {x:e}, {y:e}: {got:e} for {want:e}"

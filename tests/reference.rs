@@ -131,7 +131,7 @@ impl Tolerance {
     fn close(self, want: f64, got: f64, scale: f64) -> Result<(), String> {
         let close = want == got
             || want.is_nan() && got.is_nan()
-            || (want - got).abs() <= self.relative * scale + self.floor;
+            || want.is_finite() && (want - got).abs() <= self.relative * scale + self.floor;
         match close {
             true => Ok(()),
             false => Err(format!("{got:e} instead of {want:e}")),
