@@ -85,25 +85,31 @@ impl<'u, 'f> Gen<'u, 'f> {
         } else {
             Sign::Negated
         };
-        let (x, lanes) = self.real(base)?;
-        let known = self.logistic.get(&base).copied();
-        let mut e = self.emitter(x.copies());
-        let mut parts = match known {
-            Some(parts) => parts,
-            None => Logistic::new(&mut e, x),
+        let (mut parts, lanes) = match self.logistic.get(&base) {
+            Some(&known) => known,
+            None => {
+                let (x, lanes) = self.real(base)?;
+                (Logistic::new(&mut self.emitter(x.copies()), x), lanes)
+            }
         };
-        match op {
-            Op::Sigmoid => _ = parts.of_sigmoids(&mut e),
-            _ => _ = parts.of_softplus(&mut e),
-        }
-        // It was long ago that the argument was used.
-        let (x, _) = self.real(base)?;
-        let mut e = self.emitter(x.copies());
+        // What needs the argument comes last: it was long ago that it was used, so it may be loaded again.
+        let mut e = self.emitter(parts.copies());
         let vectors = match op {
-            Op::Sigmoid => parts.sigmoid(&mut e, x, sign),
-            _ => parts.softplus(&mut e, x, sign),
+            Op::Sigmoid => match parts.sigmoid_again(&mut e, sign) {
+                Some(vectors) => vectors,
+                None => {
+                    parts.of_sigmoids(&mut e);
+                    let (x, _) = self.real(base)?;
+                    parts.sigmoid(&mut self.emitter(x.copies()), x, sign)
+                }
+            },
+            _ => {
+                parts.of_softplus(&mut e);
+                let (x, _) = self.real(base)?;
+                parts.softplus(&mut self.emitter(x.copies()), x, sign)
+            }
         };
-        self.logistic.insert(base, parts);
+        self.logistic.insert(base, (parts, lanes));
         Ok(self.real_val(vectors, lanes))
     }
 

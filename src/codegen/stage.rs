@@ -63,8 +63,9 @@ pub(super) struct Gen<'u, 'f> {
     pub(super) loaded: FxHashMap<ValueId, (&'u Expr, usize)>,
     /// How each value so far is made, for patterns that have better code than their parts.
     pub(super) made: FxHashMap<ValueId, &'u Expr>,
-    /// What sigmoids and softplus of the lane loop's body share, by their argument without its sign.
-    pub(super) logistic: FxHashMap<ValueId, Logistic>,
+    /// What sigmoids and softplus of the lane loop's body share, by their argument without its sign, and whether that
+    /// differs between lanes.
+    pub(super) logistic: FxHashMap<ValueId, (Logistic, bool)>,
     pub(super) folds: FxHashMap<FoldId, Accumulator>,
     /// The open loops, outermost first.
     pub(super) places: Vec<(LoopAxisId, Place)>,

@@ -86,7 +86,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 }
             }
         }
-        self.copy(&kept, (i, end));
+        self.copy_padded(&kept, (i, end), limit);
         let Some(fits) = fits else {
             self.b.ins().jump(ready, &near);
             return;
@@ -98,7 +98,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         for (s, start, size) in moved {
             self.place_stream(s, start, size, &mut vec![]);
         }
-        self.copy(&loads, (i, end));
+        self.copy_padded(&loads, (i, end), limit);
         self.b.ins().jump(ready, &far);
     }
 

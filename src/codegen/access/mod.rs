@@ -220,7 +220,9 @@ impl<'u, 'f> Gen<'u, 'f> {
             from: (from.address, from.stride),
             size,
         };
-        self.copy(&[copy], (first, count));
+        let lanes = (self.copies * self.width.lanes()) as i64;
+        let step = self.b.ins().iconst(types::I64, lanes);
+        self.copy_padded(&[copy], (first, count), step);
         let mut args = vec![arg(slot)];
         if from.stride.is_some() {
             args.push(arg(self.b.ins().iconst(types::I64, size)));

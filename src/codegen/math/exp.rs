@@ -277,21 +277,33 @@ impl Logistic {
         *self.log.get_or_insert_with(|| log::log1p_of_unit(e, u))
     }
 
+    /// How many vectors there are.
+    pub fn copies(&self) -> usize {
+        self.u.copies()
+    }
+
     /// The sigmoid of the argument of [`Logistic::new`] or of its negative; the same bits as without sharing.
     pub fn sigmoid(&mut self, e: &mut Emitter, x: Bundle, sign: Sign) -> Bundle {
+        if let Some(again) = self.sigmoid_again(e, sign) {
+            return again;
+        }
         let minus_w = self.of_sigmoids(e);
-        let base = match self.base {
-            Some((same, base)) if same == sign => base,
-            // Of u and 1 it is the other one; where x is 0 both are 1.
-            Some((_, base)) => {
-                let one = e.real(1.0);
-                let both = e.xor(self.u, one);
-                e.xor(base, both)
-            }
-            None => one_or(e, x, sign, self.u),
-        };
+        let base = one_or(e, x, sign, self.u);
         self.base = Some((sign, base));
         e.fma(minus_w, base, base)
+    }
+
+    /// A second sigmoid, which needs no argument.
+    pub fn sigmoid_again(&mut self, e: &mut Emitter, sign: Sign) -> Option<Bundle> {
+        let (known, mut base) = self.base?;
+        if known != sign {
+            // Of u and 1 it is the other one; where x is 0 both are 1.
+            let one = e.real(1.0);
+            let both = e.xor(self.u, one);
+            base = e.xor(base, both);
+        }
+        let minus_w = self.of_sigmoids(e);
+        Some(e.fma(minus_w, base, base))
     }
 
     /// The softplus of x, as [`Logistic::sigmoid`].
