@@ -16,13 +16,7 @@ use crate::rewrite::stabilize::{Applied, Phase, stabilize};
 use crate::rows::{self, Rows};
 use std::borrow::Cow;
 
-/// Deep programs (a chain of 10,000 definitions) must not depend on the stack that the caller happens to have.
-const STACK: usize = 256 << 20;
-
-/// Runs `f` on a stack that no accepted spec exhausts.
-pub fn with_stack<T>(f: impl FnOnce() -> T) -> T {
-    stacker::grow(STACK, f)
-}
+pub use crate::stack::with_stack;
 
 /// What [`derive()`] makes.
 pub struct Derived {

@@ -28,6 +28,7 @@ pub mod rows;
 pub mod sexpr;
 pub mod shipped;
 pub mod spec;
+mod stack;
 pub mod suggest;
 
 pub use codegen::Dtype;

@@ -15,6 +15,7 @@ mod test;
 use crate::error::Error;
 use crate::loss::Loss;
 use crate::spec::Spec;
+use crate::stack::with_stack;
 use args::{Cli, Command};
 use clap::Parser;
 pub(crate) use output::Output;
@@ -41,7 +42,7 @@ pub(crate) type Outcome = Result<(), Failure>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut out = Output::new(cli.color);
-    let outcome = match &cli.command {
+    let outcome = with_stack(|| match &cli.command {
         Command::Compile(a) => compile::run(a, &mut out),
         Command::Eval(a) => eval::run(a, &mut out),
         Command::Grad(a) => compile::grad(a, &mut out),
@@ -49,7 +50,7 @@ pub fn main() -> ExitCode {
         Command::Test(a) => test::run(a, &mut out),
         Command::List(_) => files::list(&mut out),
         Command::Fmt(a) => files::format(a, &mut out),
-    };
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Code(code)) => ExitCode::from(code),

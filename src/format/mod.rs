@@ -11,6 +11,7 @@ mod source;
 use crate::ast::{File, FileId, Span};
 use crate::diagnostic::{Class, Diagnostic, Sources};
 use crate::parse;
+use crate::stack::with_stack;
 use layout::Doc;
 use source::Source;
 
@@ -28,7 +29,7 @@ pub fn format(sources: &Sources, file: FileId) -> Result<String, Vec<Diagnostic>
         .trim_start_matches('\u{FEFF}')
         .replace("\r\n", "\n");
     let tree = parse::parse(sources, file)?;
-    let mut formatted = parse::with_stack(|| once(sources, &tree));
+    let mut formatted = with_stack(|| once(sources, &tree));
     for _ in 1..ROUNDS {
         if formatted == text {
             break;
@@ -37,7 +38,7 @@ pub fn format(sources: &Sources, file: FileId) -> Result<String, Vec<Diagnostic>
         let mut sources = Sources::default();
         let again = sources.add("formatted text", &*text);
         let tree = parse::parse(&sources, again).map_err(|_| vec![changed()])?;
-        formatted = parse::with_stack(|| once(&sources, &tree));
+        formatted = with_stack(|| once(&sources, &tree));
     }
     let original = &*sources.get(file).text;
     let same = source::meaning(original) == source::meaning(&formatted)

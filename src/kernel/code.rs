@@ -3,6 +3,7 @@
 use crate::codegen::groups::short_extents;
 use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
 use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, LoopAxisId, Loops, Stage};
+use crate::stack::with_stack;
 use cranelift_codegen::Context;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{Linkage, Module, default_libcall_names};
@@ -83,7 +84,7 @@ impl Code {
     pub(super) fn groups(&self) -> Option<&Machine> {
         let make = || {
             let make = || Machine::new(&self.loops, self.dtype, true);
-            crate::compile::with_stack(make).ok()
+            with_stack(make).ok()
         };
         self.groups.get_or_init(make).as_ref()
     }

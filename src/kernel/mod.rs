@@ -12,6 +12,7 @@ mod run;
 use crate::codegen::{Dtype, Refusal};
 use crate::diagnostic::Diagnostic;
 use crate::loops::Loops;
+use crate::stack::with_stack;
 use code::Code;
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -224,9 +225,7 @@ impl Kernel {
         };
         let make = || {
             let loops = make_loops()?;
-            Ok(crate::compile::with_stack(|| {
-                Code::new(loops, self.full.dtype)
-            })?)
+            Ok(with_stack(|| Code::new(loops, self.full.dtype))?)
         };
         match self.value.get_or_init(make) {
             Ok(code) => call(code, work, inputs, params, rows, &mut []),

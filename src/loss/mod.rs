@@ -14,6 +14,7 @@ use crate::kernel;
 use crate::loops::Loops;
 use crate::rewrite::stabilize::Applied;
 use crate::rows::{Reduction, Rows};
+use crate::stack::with_stack;
 use crate::suggest;
 use std::sync::Arc;
 
@@ -274,8 +275,7 @@ impl Loss {
             None => isa::host(),
         };
         let isa = isa.map_err(|r| self.fail(r.into()))?;
-        compile::with_stack(|| codegen::text(&loops, options.dtype, &*isa))
-            .map_err(|r| self.fail(r.into()))
+        with_stack(|| codegen::text(&loops, options.dtype, &*isa)).map_err(|r| self.fail(r.into()))
     }
 
     /// Compiles value and gradients for this machine.
@@ -289,8 +289,7 @@ impl Loss {
         let full = self.schedule(options)?;
         let program = self.program.clone();
         let value: kernel::MakeLoops = Box::new(move || compile::schedule(&program, vec![]));
-        let inner =
-            compile::with_stack(|| kernel::Kernel::with_value(full, Some(value), options.dtype));
+        let inner = with_stack(|| kernel::Kernel::with_value(full, Some(value), options.dtype));
         let gradients = self.wanted(options.wrt.as_deref())?;
         Ok(Kernel {
             inner: inner.map_err(|r| self.fail(r.into()))?,

@@ -2,13 +2,14 @@
 
 use super::scope::Scope;
 use super::templates::{FunctionRef, Parameter, type_of};
-use super::{Lowered, Lowerer, Reported, STACK, listed};
+use super::{Lowered, Lowerer, Reported, listed};
 use crate::array::{Array, Data};
 use crate::ast::{self, Constant, Expr, Span, Value};
 use crate::diagnostic::Diagnostic;
 use crate::interp::scalar::{self, Scalar};
 use crate::ir::{ExprId, Node, Type};
 use crate::modules::{ModuleId, Modules};
+use crate::stack::with_stack;
 use crate::suggest;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub struct Example {
 /// # Errors
 /// Every mistake in an example: unknown or missing names, ragged lists, an expected value that is no constant.
 pub fn examples(modules: &Modules, module: ModuleId) -> Result<Vec<Example>, Vec<Diagnostic>> {
-    stacker::grow(STACK, || {
+    with_stack(|| {
         let mut lowerer = Lowerer::new(modules);
         let found = lowerer.examples(module);
         if lowerer.diagnostics.is_empty() {

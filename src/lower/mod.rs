@@ -39,6 +39,7 @@ use crate::ast::{FileId, Span};
 use crate::diagnostic::{Class, Diagnostic};
 use crate::ir::{self, ExprId, Program, TensorId};
 use crate::modules::{ModuleId, Modules};
+use crate::stack::with_stack;
 pub use examples::{Example, examples};
 use extents::Extents;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -53,8 +54,7 @@ pub const MAX_NODES: usize = 1 << 20;
 /// How many times functions may be copied.
 const MAX_COPIES: usize = 1 << 16;
 
-/// Stack of one lowering to begin with; more is taken where functions call each other deeply.
-const STACK: usize = 16 << 20;
+/// More stack is taken where functions call each other deeply.
 const RED_ZONE: usize = 256 << 10;
 const SEGMENT: usize = 4 << 20;
 
@@ -76,7 +76,7 @@ type Lowered<T> = Result<T, Reported>;
 /// # Errors
 /// Every mistake found in the loss and in what it uses; a file without a loss is one.
 pub fn lower(modules: &Modules, root: ModuleId) -> Result<Checked, Vec<Diagnostic>> {
-    stacker::grow(STACK, || Lowerer::new(modules).run(root))
+    with_stack(|| Lowerer::new(modules).run(root))
 }
 
 /// Checks a library: the functions of a file that have only typed parameters, as if they were losses, and the names
@@ -88,7 +88,7 @@ pub fn check_functions(
     modules: &Modules,
     root: ModuleId,
 ) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-    stacker::grow(STACK, || Lowerer::new(modules).check_functions(root))
+    with_stack(|| Lowerer::new(modules).check_functions(root))
 }
 
 struct Lowerer<'m> {

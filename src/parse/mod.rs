@@ -7,6 +7,7 @@ pub mod token;
 
 use crate::ast::{File, FileId};
 use crate::diagnostic::{Class, Diagnostic, Sources};
+use crate::stack::with_stack;
 use pest::Parser;
 use pest::error::{ErrorVariant, InputLocation};
 
@@ -14,9 +15,6 @@ pub use nesting::MAX_NESTING;
 
 /// How many bytes a file may have.
 pub const MAX_BYTES: usize = 16 << 20;
-
-/// Stack for the parser and the builder of the tree at [`MAX_NESTING`]: five times what a debug build uses.
-const STACK: usize = 32 << 20;
 
 #[derive(pest_derive::Parser)]
 #[grammar = "../grammar/loss.pest"]
@@ -42,11 +40,6 @@ pub fn parse(sources: &Sources, file: FileId) -> Result<File, Vec<Diagnostic>> {
     })
 }
 
-/// Runs a walk over a whole tree on a stack that is large enough for it, whatever the caller's is.
-pub fn with_stack<T>(walk: impl FnOnce() -> T) -> T {
-    stacker::grow(STACK, walk)
-}
-
 /// The message for a text that the grammar does not pass.
 fn refuse(error: pest::error::Error<Rule>, text: &str, file: FileId) -> Diagnostic {
     let place = match error.location {
@@ -56,7 +49,7 @@ fn refuse(error: pest::error::Error<Rule>, text: &str, file: FileId) -> Diagnost
         ErrorVariant::ParsingError { positives, .. } => {
             explain::explain(text, file, place, &positives)
         }
-        // A limit of pest, which `STACK` is there to keep out of reach.
+        // A limit of pest, which the stack is there to keep out of reach.
         ErrorVariant::CustomError { message } => Diagnostic {
             class: Class::Bug,
             ..Diagnostic::error(format!("the parser gave up: {message}"))
