@@ -6,11 +6,13 @@ use crate::loops::{Expr, Stmt};
 /// Bodies up to this weight have registers to spare for constants.
 pub(super) const SHORT: usize = 16;
 
-/// How many vectors go through a body side by side: fewer where it is long, so that the registers do.
-pub(super) fn vectors_in_flight(weight: usize) -> usize {
+/// How many vectors go through a body side by side: fewer where it is long, so that the registers do, and in a row, which
+/// may be short: with fewer elements in a step there are fewer left for its tail.
+pub(super) fn vectors_in_flight(weight: usize, in_row: bool) -> usize {
+    let most = if in_row { 36 } else { 75 };
     match weight {
-        0..=75 => 4,
-        76..=200 => 2,
+        w if w <= most => 4,
+        0..=200 => 2,
         _ => 1,
     }
 }

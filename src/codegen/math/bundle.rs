@@ -131,6 +131,23 @@ impl Bundle {
         usize::from(self.count)
     }
 
+    /// `count` vectors from `first` on, as far as there are any.
+    pub(super) fn part(&self, first: usize, count: usize) -> Bundle {
+        let mut part = *self;
+        let end = (first + count).min(self.copies());
+        let first = first.min(end);
+        part.values.copy_within(first..end, 0);
+        part.count = (end - first) as u8;
+        part
+    }
+
+    /// Puts vectors in place of those from `first` on.
+    pub(super) fn set(&mut self, first: usize, part: Bundle) {
+        for (to, from) in self.values.iter_mut().skip(first).zip(part.values()) {
+            *to = *from;
+        }
+    }
+
     /// The bundle of f of each vector.
     pub(super) fn map(mut self, mut f: impl FnMut(Value) -> Value) -> Bundle {
         for value in &mut self.values[..usize::from(self.count)] {

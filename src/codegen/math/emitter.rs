@@ -51,6 +51,26 @@ impl<'e, 'f> Emitter<'e, 'f> {
         self.copies
     }
 
+    /// What `body` makes of the vectors of x and y, two at a time: for what takes so many registers that four side by side
+    /// would not find room.
+    pub(super) fn in_pairs(
+        &mut self,
+        x: Bundle,
+        y: Bundle,
+        mut body: impl FnMut(&mut Self, Bundle, Bundle) -> Bundle,
+    ) -> Bundle {
+        let copies = self.copies;
+        let mut out = x;
+        for first in (0..copies).step_by(2) {
+            self.copies = (copies - first).min(2);
+            let (x, y) = (x.part(first, self.copies), y.part(first, self.copies));
+            let part = body(self, x, y);
+            out.set(first, part);
+        }
+        self.copies = copies;
+        out
+    }
+
     /// The same emitter at f64, for parts of f32 functions that need more digits.
     pub(super) fn in_f64<R>(&mut self, body: impl FnOnce(&mut Self) -> R) -> R {
         let width = std::mem::replace(&mut self.width, Width::F64X2);
