@@ -209,7 +209,8 @@ fn is_named_kind(node: &Node) -> bool {
 }
 
 /// A definition of `e` over `axes`, and its read there. If an index in `e` is not provably in range, the conditions of
-/// `path` that speak of the definition's own axes come along: a definition is computed at all of its elements.
+/// `path` that speak of the definition's own axes come along, and what the others imply of the index: a definition is computed
+/// at all of its elements.
 pub fn define(
     program: &mut Program,
     name: &str,
@@ -220,7 +221,15 @@ pub fn define(
     let mut body = e;
     if !path.is_empty() && !always_defined(program, e) {
         let own = |p: &Program, c: ExprId| p.free(c).iter().all(|a| axes.contains(a));
-        let conditions: Vec<ExprId> = path.iter().copied().filter(|&c| own(program, c)).collect();
+        let mut conditions: Vec<ExprId> =
+            path.iter().copied().filter(|&c| own(program, c)).collect();
+        if conditions.len() < path.len() {
+            for c in implied_ranges(program, e, path) {
+                if own(program, c) && !conditions.contains(&c) {
+                    conditions.push(c);
+                }
+            }
+        }
         let condition = program.all_of(&conditions);
         let none = match program.ty(e) {
             Type::Real => program.real(0.0),
@@ -239,6 +248,32 @@ pub fn define(
     let ty = program.ty(body);
     let tensor = program.define(name, head, ty, Body::Expr(body));
     (program.read_at(tensor, axes), tensor)
+}
+
+/// What `path` implies of the indices in `e` that are made of axes: that they are in range.
+fn implied_ranges(program: &mut Program, e: ExprId, path: &[ExprId]) -> Vec<ExprId> {
+    let mut out = vec![];
+    for id in program.reachable(&[e]) {
+        let Node::Read {
+            tensor,
+            index,
+            default: None,
+        } = program.node(id)
+        else {
+            continue;
+        };
+        let (tensor, index) = (*tensor, index.clone());
+        let head = program.get(tensor).head.clone();
+        for (&i, &a) in index.iter().zip(&head) {
+            let extent = program.extent_of(a);
+            let reads = |e: &ExprId| matches!(program.node(*e), Node::Read { .. });
+            let computed = program.reachable(&[i]).iter().any(reads);
+            if !computed && index::in_range(program, path, i, extent) {
+                out.extend(index::range_conditions(program, i, extent));
+            }
+        }
+    }
+    out
 }
 
 /// Whether no read in `e` can miss, as far as it is provable, and no int division stands in it.
