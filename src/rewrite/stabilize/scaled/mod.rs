@@ -330,7 +330,7 @@ impl Rewriter<'_> {
         let shift = self.held_finite(largest);
         // Elements without weight are left out, unless the weight has a derivative there.
         let active = self.is_active(weight);
-        let exponent = self.shifted_exponent(s.log, shift, active);
+        let exponent = self.shifted_exponent(s.log, shift, active.then_some(counts));
         let weighted = self.program.mul(weight, exponent);
         let sum = self.reduce(
             ReduceOp::Sum,
@@ -367,12 +367,18 @@ impl Rewriter<'_> {
         p.op(Op::StopGradient, &[held])
     }
 
-    /// `exp(log - shift)`, held where a zero weight may let it grow.
-    fn shifted_exponent(&mut self, log: ExprId, shift: ExprId, hold: bool) -> ExprId {
+    /// `exp(log - shift)`, held where a zero weight lets it grow, which is where the condition given is false.
+    fn shifted_exponent(&mut self, log: ExprId, shift: ExprId, counts: Option<ExprId>) -> ExprId {
         let p = &mut *self.program;
         let exponent = p.sub(log, shift);
         let exp = p.op(Op::Exp, &[exponent]);
-        if hold { self.held(exp) } else { exp }
+        match counts {
+            Some(counts) => {
+                let held = self.held(exp);
+                self.program.iff(counts, exp, held)
+            }
+            None => exp,
+        }
     }
 
     /// An exponential that is finite, since its weight may be 0.

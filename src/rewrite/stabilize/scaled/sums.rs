@@ -124,7 +124,7 @@ impl Rewriter<'_> {
         for ((part, &(minus, term)), condition) in parts.iter().zip(terms).zip(conditions) {
             let value = match &part.scaled {
                 Some(s) => {
-                    let hold = condition.is_some_and(|(_, active)| active);
+                    let hold = condition.and_then(|(counts, active)| active.then_some(counts));
                     let exponent = self.shifted_exponent(s.log, shift, hold);
                     let value = self.times(&s.weight.clone(), exponent);
                     match condition {
@@ -133,7 +133,7 @@ impl Rewriter<'_> {
                     }
                 }
                 None => {
-                    let scale = self.shifted_exponent(zero, shift, false);
+                    let scale = self.shifted_exponent(zero, shift, None);
                     let value = self.program.mul(term, scale);
                     if minus { self.neg(value) } else { value }
                 }
