@@ -318,9 +318,19 @@ fn every_operator_agrees_with_the_interpreter() {
             for dtype in [Dtype::F32, Dtype::F64] {
                 for lanes in [true, false] {
                     let (loops, result) = program(op, &types, lanes);
+                    let many = Kernel::with_value(loops.clone(), None, dtype, true).unwrap();
                     let kernel = Kernel::new(loops, None, dtype).unwrap();
                     for n in SIZES {
                         let (tuples, got) = run(&kernel, dtype, op, &types, n);
+                        let (_, same) = run(&many, dtype, op, &types, n);
+                        let same = got
+                            .iter()
+                            .zip(same)
+                            .all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan());
+                        assert!(
+                            same,
+                            "{op:?} {dtype:?} lanes={lanes} n={n}: other bits for many"
+                        );
                         for (t, g) in tuples.iter().zip(got) {
                             let want = expected(op, t, result);
                             assert!(

@@ -103,12 +103,21 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
         kernel.code_size(),
         kernel.target()
     );
-    let (time, runs) = warm(&spec, args, options)?;
+    let times = warm(&spec, args, options)?;
     let _ = writeln!(
         text,
-        "time    {:.2} ms from text to callable kernel (median of {runs}, warm)",
-        millis(time)
+        "time    {:.2} ms from text to callable kernel (median of {}, warm)",
+        millis(times.callable),
+        times.runs
     );
+    if let Some(time) = times.many {
+        let _ = writeln!(
+            text,
+            "        {:.2} ms more at the first call with {} elements or more, for faster code",
+            millis(time),
+            crate::kernel::Kernel::MANY
+        );
+    }
     out.print(&text);
     Ok(())
 }
@@ -120,25 +129,40 @@ const WARM_UP: Duration = Duration::from_millis(100);
 /// After this long it has run often enough.
 const ENOUGH: Duration = Duration::from_secs(1);
 
-/// The median time of the whole way from text to a callable kernel, once everything was used before, and of how many.
-fn warm(
-    spec: &Spec,
-    args: &Compile,
-    options: &Options,
-) -> Result<(Duration, usize), crate::error::Error> {
+/// Median times, once everything was used before, of how many runs.
+struct Times {
+    /// The whole way from text to a callable kernel.
+    callable: Duration,
+    /// What is left to do for the first call with many elements, if anything is.
+    many: Option<Duration>,
+    runs: usize,
+}
+
+fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Times, crate::error::Error> {
     let begin = Instant::now();
-    let mut times = vec![];
-    while times.len() < RUNS && (times.is_empty() || begin.elapsed() < ENOUGH) {
+    let (mut callable, mut many) = (vec![], vec![]);
+    while callable.len() < RUNS && (callable.is_empty() || begin.elapsed() < ENOUGH) {
         let start = Instant::now();
         let again = spec.again()?;
         let kernel = derive(&again, &args.rows)?.compile(options)?;
-        if start - begin >= WARM_UP || begin.elapsed() >= ENOUGH {
-            times.push(start.elapsed());
+        if start - begin < WARM_UP && begin.elapsed() < ENOUGH {
+            continue;
         }
-        drop(kernel);
+        callable.push(start.elapsed());
+        let start = Instant::now();
+        if kernel.make_code_for_many() {
+            many.push(start.elapsed());
+        }
     }
-    times.sort();
-    Ok((times[times.len() / 2], times.len()))
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times.get(times.len() / 2).copied()
+    };
+    Ok(Times {
+        runs: callable.len(),
+        callable: median(&mut callable).unwrap_or_default(),
+        many: median(&mut many),
+    })
 }
 
 fn millis(d: Duration) -> f64 {

@@ -142,7 +142,7 @@ impl<'u, 'f> Gen<'u, 'f> {
     /// Where a whole group of rows is left: the group, and back to the loop's head. The code goes on with a single row.
     pub(super) fn group(&mut self, rows: &Rows<'u>) -> Result<()> {
         let weight = weight(rows.body);
-        self.copies = vectors_in_flight(weight, true).min(2);
+        self.copies = vectors_in_flight(weight, true, self.variant).min(2);
         self.reload = reload_after(weight);
         let lanes = (self.copies * self.width.lanes()) as i64;
         let next = self.b.ins().iadd_imm_s(rows.at, lanes);

@@ -99,7 +99,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
         let (begin, end) = self.range(axis);
         let weight = weight(body);
-        self.copies = vectors_in_flight(weight, !self.places.is_empty());
+        self.copies = vectors_in_flight(weight, !self.places.is_empty(), self.variant);
         self.reload = reload_after(weight);
         let lanes = self.copies * self.width.lanes();
         let step = lanes as i64;

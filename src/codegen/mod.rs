@@ -33,7 +33,7 @@ mod weight;
 
 use crate::ast::Span;
 use crate::diagnostic::{Class, Diagnostic};
-use crate::loops::{Home, Loops};
+use crate::loops::{Home, Loops, Stage};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::Function;
@@ -123,11 +123,12 @@ pub struct CodeText {
 
 /// The code of one stage before it is placed in memory.
 pub struct StageCode {
+    pub stage: usize,
     pub name: String,
     pub function: Function,
 }
 
-/// What the stages of a kernel become.
+/// What stages of a kernel become.
 pub struct Code {
     pub stages: Vec<StageCode>,
     /// Indexed by what a status says minus 1.
@@ -135,7 +136,23 @@ pub struct Code {
     pub layout: Layout,
 }
 
-/// Builds the functions of all stages, not yet compiled; with `groups`, for [short rows](groups).
+/// The codes that a stage may have. They compute the same bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// For all shapes, and made soonest.
+    Plain,
+    /// For many elements: more vectors side by side where a body is long.
+    Long,
+    /// For many [short rows](groups).
+    Groups,
+}
+
+/// Whether a stage's code for many elements is another one than that for few.
+pub fn has_long(stage: &Stage) -> bool {
+    weight::widens(stage)
+}
+
+/// Builds the functions of the `stages` with these numbers, not yet compiled.
 ///
 /// # Errors
 /// What does not compile yet, by name.
@@ -143,13 +160,14 @@ pub fn build(
     loops: &Loops,
     dtype: Dtype,
     isa: &dyn TargetIsa,
-    groups: bool,
+    variant: Variant,
+    stages: impl IntoIterator<Item = usize>,
 ) -> Result<Code, Refusal> {
     let layout = Layout::new(loops);
     let mut checks = vec![];
-    let mut stages = vec![];
+    let mut built = vec![];
     let mut frontend = FunctionBuilderContext::new();
-    for (k, stage) in loops.stages.iter().enumerate() {
+    for k in stages {
         let mut function = Function::new();
         stage::build(
             stage::Unit {
@@ -158,32 +176,34 @@ pub fn build(
                 isa,
                 layout: &layout,
             },
-            stage,
+            &loops.stages[k],
             &mut function,
             &mut frontend,
             &mut checks,
-            groups && groups::short_extents(loops, stage).is_some(),
+            variant,
         )?;
-        stages.push(StageCode {
+        built.push(StageCode {
+            stage: k,
             name: format!("stage{k}"),
             function,
         });
     }
     Ok(Code {
-        stages,
+        stages: built,
         checks,
         layout,
     })
 }
 
-/// The functions as text, in Cranelift's language and as the machine's code in words.
+/// The functions for many elements as text, in Cranelift's language and as the machine's code in words.
 ///
 /// # Errors
 /// As [`build`].
 pub fn text(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<CodeText, Refusal> {
     let mut clif = head(loops, dtype, isa);
     let mut asm = clif.clone();
-    for StageCode { name, function } in build(loops, dtype, isa, false)?.stages {
+    let all = 0..loops.stages.len();
+    for StageCode { name, function, .. } in build(loops, dtype, isa, Variant::Long, all)?.stages {
         let mut context = Context::for_function(function);
         let _ = write!(clif, "\n; {name}\n{}", context.func.display());
         context.set_disasm(true);

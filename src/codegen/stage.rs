@@ -11,7 +11,7 @@ use super::math::{Logistic, Width};
 use super::value::Val;
 use super::waiting::waits;
 use super::weight::reload_after;
-use super::{Check, Dtype, Refusal};
+use super::{Check, Dtype, Refusal, Variant, groups};
 use crate::ir::{Op, Type};
 use crate::loops::{
     Direction, Expr, ExtentIndex, FoldId, Index, LoopAxisId, Loops, Stage, Stmt, ValueId,
@@ -70,6 +70,7 @@ pub(super) struct Gen<'u, 'f> {
     /// The open loops, outermost first.
     pub(super) places: Vec<(LoopAxisId, Place)>,
     pub(super) lane_loop: Option<Lanes>,
+    pub(super) variant: Variant,
     /// Whether short rows go in groups.
     groups: bool,
     /// The address of the cells.
@@ -369,14 +370,14 @@ pub(super) fn bug(what: &str) -> Refusal {
     Refusal::Bug(format!("code generation: {what}"))
 }
 
-/// Builds the function of a stage; with `groups`, for short rows.
+/// Builds the function of a stage.
 pub(super) fn build<'u>(
     unit: Unit<'u>,
     stage: &'u Stage,
     func: &mut Function,
     frontend: &mut FunctionBuilderContext,
     checks: &'u mut Vec<Check>,
-    groups: bool,
+    variant: Variant,
 ) -> Result<()> {
     func.signature = signature(unit.isa);
     let mut b = FunctionBuilder::new(func, frontend);
@@ -409,7 +410,8 @@ pub(super) fn build<'u>(
         folds: FxHashMap::default(),
         places: vec![],
         lane_loop: None,
-        groups,
+        variant,
+        groups: variant == Variant::Groups && groups::short_extents(unit.loops, stage).is_some(),
         context,
         chunk,
         checks,

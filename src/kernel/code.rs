@@ -1,7 +1,7 @@
 //! Machine code in memory, and what is known of it.
 
 use crate::codegen::groups::short_extents;
-use crate::codegen::{self, Check, Dtype, Refusal, isa, layout::Layout};
+use crate::codegen::{self, Check, Dtype, Refusal, Variant, has_long, isa, layout::Layout};
 use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, LoopAxisId, Loops, Stage};
 use crate::stack::with_stack;
 use cranelift_codegen::Context;
@@ -35,6 +35,8 @@ pub(super) struct Placed {
     pub totals: Vec<Made>,
     /// The extents that must be short for its rows to go in groups; nothing where they cannot.
     pub short: Option<Vec<ExtentIndex>>,
+    /// Whether it has another code for many elements.
+    pub long: bool,
 }
 
 /// The stages of a kernel.
@@ -46,14 +48,17 @@ pub(super) struct Code {
     /// Loops within loops whose lengths no data bound.
     pub nests: Vec<Vec<LoopAxisId>>,
     pub machine: Machine,
-    /// The same for short rows, made at the first call with many of them; nothing where that failed.
+    /// Those of the stages that have code for many short rows, made at the first call with them; nothing where that failed.
     groups: OnceLock<Option<Machine>>,
+    /// The same for many elements.
+    long: OnceLock<Option<Machine>>,
 }
 
 impl Code {
-    /// Compiles for this machine.
-    pub(super) fn new(loops: Loops, dtype: Dtype) -> Result<Code, Refusal> {
-        let machine = Machine::new(&loops, dtype, false)?;
+    /// Compiles for this machine; the code for many elements at once if there will be `many`, otherwise when there are.
+    pub(super) fn new(loops: Loops, dtype: Dtype, many: bool) -> Result<Code, Refusal> {
+        let variant = if many { Variant::Long } else { Variant::Plain };
+        let machine = Machine::new(&loops, dtype, variant, 0..loops.stages.len())?;
         let mut stages = vec![];
         for stage in &loops.stages {
             let made = match stage {
@@ -67,7 +72,11 @@ impl Code {
             });
             let totals = made.collect();
             let short = short_extents(&loops, stage);
-            stages.push(Placed { totals, short });
+            stages.push(Placed {
+                totals,
+                short,
+                long: !many && has_long(stage),
+            });
         }
         Ok(Code {
             layout: Layout::new(&loops),
@@ -76,24 +85,38 @@ impl Code {
             nests: loops.unbounded_nests(),
             machine,
             groups: OnceLock::new(),
+            long: OnceLock::new(),
             loops,
         })
     }
 
-    /// The code for short rows. What it computes has the same bits.
+    /// The code for many short rows.
     pub(super) fn groups(&self) -> Option<&Machine> {
-        let make = || {
-            let make = || Machine::new(&self.loops, self.dtype, true);
-            with_stack(make).ok()
-        };
+        let make = || self.variant(Variant::Groups, |stage| stage.short.is_some());
         self.groups.get_or_init(make).as_ref()
+    }
+
+    /// The code for many elements.
+    pub(super) fn long(&self) -> Option<&Machine> {
+        let make = || self.variant(Variant::Long, |stage| stage.long);
+        self.long.get_or_init(make).as_ref()
+    }
+
+    /// Whether some stage has a code for many elements that is made when there are.
+    pub(super) fn may_be_long(&self) -> bool {
+        self.stages.iter().any(|s| s.long)
+    }
+
+    fn variant(&self, variant: Variant, has: impl Fn(&Placed) -> bool) -> Option<Machine> {
+        let stages = (0..self.stages.len()).filter(|&k| has(&self.stages[k]));
+        with_stack(|| Machine::new(&self.loops, self.dtype, variant, stages)).ok()
     }
 }
 
 /// Machine code in memory.
 pub(super) struct Machine {
-    /// One for each stage.
-    pub functions: Vec<StageFn>,
+    /// One for each stage that it has code for.
+    pub functions: Vec<Option<StageFn>>,
     pub checks: Vec<Check>,
     pub bytes: usize,
     /// Owns the memory that `functions` point into.
@@ -114,10 +137,15 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// Compiles for this machine; with `groups`, for short rows.
-    fn new(loops: &Loops, dtype: Dtype, groups: bool) -> Result<Machine, Refusal> {
+    /// Compiles the stages with these numbers for this machine.
+    fn new(
+        loops: &Loops,
+        dtype: Dtype,
+        variant: Variant,
+        stages: impl IntoIterator<Item = usize>,
+    ) -> Result<Machine, Refusal> {
         let isa = isa::host()?;
-        let built = codegen::build(loops, dtype, &*isa, groups)?;
+        let built = codegen::build(loops, dtype, &*isa, variant, stages)?;
         let bug = |e: &dyn std::fmt::Display| Refusal::Bug(format!("Cranelift: {e}"));
         let mut builder = JITBuilder::with_isa(isa.clone(), default_libcall_names());
         let calls = built
@@ -128,7 +156,7 @@ impl Machine {
         builder.symbols(symbols.iter().copied());
         // Owned from here on, so that an error frees it too.
         let mut machine = Machine {
-            functions: vec![],
+            functions: vec![None; loops.stages.len()],
             checks: built.checks,
             bytes: 0,
             module: ManuallyDrop::new(JITModule::new(builder)),
@@ -153,18 +181,18 @@ impl Machine {
                 .define_function(id, &mut context)
                 .map_err(|e| Refusal::Bug(format!("Cranelift: {e:?}")))?;
             machine.bytes += context.compiled_code().map_or(0, |c| c.code_buffer().len());
-            ids.push(id);
+            ids.push((stage.stage, id));
         }
         if machine.bytes < KEPT {
             context.clear();
             CONTEXT.set(Some(context));
         }
         module.finalize_definitions().map_err(|e| bug(&e))?;
-        for id in ids {
+        for (stage, id) in ids {
             let address = module.get_finalized_function(id);
             // SAFETY: the function was defined with this signature and the platform's calling convention.
             let function = unsafe { std::mem::transmute::<*const u8, StageFn>(address) };
-            machine.functions.push(function);
+            machine.functions[stage] = Some(function);
         }
         Ok(machine)
     }

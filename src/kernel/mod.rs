@@ -118,6 +118,7 @@ pub type MakeLoops = Box<dyn Fn() -> Result<Loops, Diagnostic> + Send + Sync>;
 /// A compiled loss: callable from many threads at once, for any shapes that fit its signature.
 pub struct Kernel {
     full: Code,
+    many: bool,
     value_loops: Option<MakeLoops>,
     value: OnceLock<Result<Code, Diagnostic>>,
 }
@@ -142,10 +143,12 @@ impl Kernel {
     /// What does not compile yet, by name.
     pub fn new(loops: Loops, value_only: Option<Loops>, dtype: Dtype) -> Result<Kernel, Refusal> {
         let make = |loops: Loops| -> MakeLoops { Box::new(move || Ok(loops.clone())) };
-        Kernel::with_value(loops, value_only.map(make), dtype)
+        Kernel::with_value(loops, value_only.map(make), dtype, false)
     }
 
-    /// As [`Kernel::new`], but the loops of the value alone are not even made before they are needed.
+    /// As [`Kernel::new`], but the loops of the value alone are not even made before they are needed. The code for
+    /// [`Kernel::MANY`] elements or more is made at once if there will be `many`, otherwise at the first call that has
+    /// them.
     ///
     /// # Errors
     /// As [`Kernel::new`].
@@ -153,9 +156,11 @@ impl Kernel {
         loops: Loops,
         value_only: Option<MakeLoops>,
         dtype: Dtype,
+        many: bool,
     ) -> Result<Kernel, Refusal> {
         Ok(Kernel {
-            full: Code::new(loops, dtype)?,
+            full: Code::new(loops, dtype, many)?,
+            many,
             value_loops: value_only,
             value: OnceLock::new(),
         })
@@ -166,9 +171,17 @@ impl Kernel {
         self.full.dtype
     }
 
-    /// Bytes of machine code.
+    /// From so many elements in the rows of a stage on, a call may take another code, of the same bits.
+    pub const MANY: u64 = run::MANY;
+
+    /// Bytes of machine code, without what later calls may add.
     pub fn code_size(&self) -> usize {
         self.full.machine.bytes
+    }
+
+    /// Makes the code for many elements unless it is there, if value and gradients have one of their own.
+    pub(crate) fn make_code_for_many(&self) -> bool {
+        self.full.may_be_long() && self.full.long().is_some()
     }
 
     /// The loops it was made of.
@@ -225,7 +238,7 @@ impl Kernel {
         };
         let make = || {
             let loops = make_loops()?;
-            Ok(with_stack(|| Code::new(loops, self.full.dtype))?)
+            Ok(with_stack(|| Code::new(loops, self.full.dtype, self.many))?)
         };
         match self.value.get_or_init(make) {
             Ok(code) => call(code, work, inputs, params, rows, &mut []),

@@ -13,6 +13,9 @@ type Result<T> = std::result::Result<T, Diagnostic>;
 
 /// Elements of the largest input that are one chunk.
 const CHUNK: u64 = 16_384;
+/// From so many elements in a stage's rows on, code for many elements pays for the time to make it within some hundred
+/// calls.
+pub(super) const MANY: u64 = 16_384;
 /// A stage whose totals are tables has no more chunks than this, and its tables no more bytes.
 const TABLE_CHUNKS: u64 = 64;
 const TABLE_BYTES: u64 = 64 << 20;
@@ -126,6 +129,7 @@ impl Code {
         work: &mut Workspace,
     ) -> Result<()> {
         let rows = work.cells[self.layout.extent(self.loops.axes[axis.0 as usize].extent)];
+        let per_row = self.elements_per_row(row_inputs, work);
         for total in &placed.totals {
             self.start(total, false, work);
         }
@@ -134,10 +138,11 @@ impl Code {
         let step = if single || placed.totals.iter().any(finds) {
             rows.max(1)
         } else {
-            self.chunk_rows(rows, row_inputs, placed, work)
+            self.chunk_rows(rows, per_row, placed, work)
         };
         let machine = match &placed.short {
             Some(short) if rows >= MANY_ROWS && self.all_short(short, work) => self.groups(),
+            _ if placed.long && rows.saturating_mul(per_row) >= MANY => self.long(),
             _ => None,
         };
         let machine = machine.unwrap_or(&self.machine);
@@ -156,14 +161,8 @@ impl Code {
         Ok(())
     }
 
-    /// How many rows are a chunk: a function of the shapes only.
-    fn chunk_rows(
-        &self,
-        rows: u64,
-        row_inputs: &[(BufferId, usize)],
-        placed: &Placed,
-        work: &Workspace,
-    ) -> u64 {
+    /// The elements of a row in the largest of its inputs.
+    fn elements_per_row(&self, row_inputs: &[(BufferId, usize)], work: &Workspace) -> u64 {
         let mut per_row = 1u64;
         for &(id, position) in row_inputs {
             let mut n = 1u64;
@@ -174,6 +173,11 @@ impl Code {
             }
             per_row = per_row.max(n);
         }
+        per_row
+    }
+
+    /// How many rows are a chunk: a function of the shapes only.
+    fn chunk_rows(&self, rows: u64, per_row: u64, placed: &Placed, work: &Workspace) -> u64 {
         let step = (CHUNK / per_row).max(1);
         let mut table = 0u64;
         for t in &placed.totals {
@@ -201,11 +205,14 @@ impl Code {
         (begin, end): (u64, u64),
         work: &mut Workspace,
     ) -> Result<()> {
+        let Some(function) = machine.functions[stage] else {
+            return Err(Diagnostic::data("the kernel has no code for a stage"));
+        };
         let cells = work.cells.as_mut_ptr();
         // SAFETY: the cells hold what `layout` says: addresses of buffers that were checked to be as long as the
         // extents in the cells say and that live during the call; the rows are below the axis's extent; the code reads and
         // writes no other memory, computed indices are compared with the extents.
-        let status = unsafe { (machine.functions[stage])(cells, begin as i64, end as i64) };
+        let status = unsafe { function(cells, begin as i64, end as i64) };
         match status {
             0 => Ok(()),
             check => Err(self.failure(machine, check, work)),

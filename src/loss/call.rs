@@ -49,9 +49,14 @@ impl Kernel {
         isa::host().map_or_else(|_| String::new(), |isa| isa.triple().to_string())
     }
 
-    /// Bytes of machine code.
+    /// Bytes of machine code, without what later calls may add.
     pub fn code_size(&self) -> usize {
         self.inner.code_size()
+    }
+
+    /// Makes the code for many elements unless it is there, if there is another one.
+    pub(crate) fn make_code_for_many(&self) -> bool {
+        self.inner.make_code_for_many()
     }
 
     /// The loop nests that it was made of, as text.

@@ -54,6 +54,9 @@ pub struct Options {
     pub reduction: Option<Reduction>,
     /// Whether there is one more input, `sample_weight`, over the axes of the rows: each row counts as often as it says.
     pub weighted: bool,
+    /// Whether the kernel gets its code for long arrays at once. Otherwise the first call with 16,384 elements or more
+    /// makes it, where it is another one (formulas with exponentials or logarithms, as a rule); the numbers are the same.
+    pub many: bool,
 }
 
 impl Loss {
@@ -289,7 +292,9 @@ impl Loss {
         let full = self.schedule(options)?;
         let program = self.program.clone();
         let value: kernel::MakeLoops = Box::new(move || compile::schedule(&program, vec![]));
-        let inner = with_stack(|| kernel::Kernel::with_value(full, Some(value), options.dtype));
+        let inner = with_stack(|| {
+            kernel::Kernel::with_value(full, Some(value), options.dtype, options.many)
+        });
         let gradients = self.wanted(options.wrt.as_deref())?;
         Ok(Kernel {
             inner: inner.map_err(|r| self.fail(r.into()))?,

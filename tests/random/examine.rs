@@ -329,6 +329,8 @@ fn slopes(
 /// The kernels of one loss.
 struct Kernels {
     full: [Kernel; 2],
+    /// The same with the code for many elements.
+    many: [Kernel; 2],
     /// For the value and the last gradient alone, where there are more.
     part: Vec<Kernel>,
     all: Vec<String>,
@@ -342,16 +344,22 @@ impl Kernels {
             .iter()
             .map(|g| p.get(g.input).name.to_string())
             .collect();
-        let kernel = |dtype, wrt| {
+        let compiled = |dtype, wrt, many| {
             loss.compile(&Options {
                 dtype,
                 wrt,
+                many,
                 ..Options::default()
             })
         };
+        let kernel = |dtype, wrt| compiled(dtype, wrt, false);
         let last = all.last().filter(|_| all.len() > 1).cloned();
         Ok(Kernels {
             full: [kernel(Dtype::F64, None)?, kernel(Dtype::F32, None)?],
+            many: [
+                compiled(Dtype::F64, None, true)?,
+                compiled(Dtype::F32, None, true)?,
+            ],
             part: match last {
                 Some(l) => vec![
                     kernel(Dtype::F64, Some(vec![l.clone()]))?,
@@ -389,6 +397,15 @@ impl Kernels {
                     got[0][0]
                 );
                 return Err(failure("bits of the value alone", text));
+            }
+        }
+        for (full, many) in self.full.iter().zip(&self.many) {
+            let got = called(many, data).map_err(|e| failure("call", title(&e)))?;
+            let full = called(full, data).map_err(|e| failure("call", title(&e)))?;
+            if !got.iter().zip(&full).all(|(g, f)| bits(g, f)) {
+                let dtype = many.dtype();
+                let text = format!("{dtype:?}: {got:?}\nand not {full:?}");
+                return Err(failure("bits of the code for many elements", text));
             }
         }
         for (full, part) in self.full.iter().zip(&self.part) {
