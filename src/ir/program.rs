@@ -5,7 +5,9 @@ use super::{
     Tensor, TensorId, TensorKind, Type, Visited,
 };
 use crate::ast::Span;
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
 /// A loss (or what became of it), as definitions.
@@ -23,7 +25,8 @@ pub struct Program {
     pub value: TensorId,
     pub gradients: Vec<Gradient>,
     entries: Vec<Entry>,
-    interned: FxHashMap<Node, ExprId>,
+    /// The number of each expression, found by its hash.
+    interned: HashTable<(u64, ExprId)>,
     no_axes: Arc<[AxisId]>,
 }
 
@@ -52,8 +55,8 @@ impl Program {
             inputs: vec![],
             value: TensorId(u32::MAX),
             gradients: vec![],
-            entries: vec![],
-            interned: FxHashMap::default(),
+            entries: Vec::with_capacity(256),
+            interned: HashTable::new(),
             no_axes: Arc::new([]),
         }
     }
@@ -95,13 +98,16 @@ impl Program {
 
     /// The node as it is, without any simplification; the same node has the same id.
     pub fn mk(&mut self, node: Node) -> ExprId {
-        if let Some(&id) = self.interned.get(&node) {
+        let hash = FxBuildHasher.hash_one(&node);
+        let same = |&(_, id): &(u64, ExprId)| self.entries[id.index()].node == node;
+        if let Some(&(_, id)) = self.interned.find(hash, same) {
             return id;
         }
         let ty = self.type_of(&node);
         let free = self.free_of(&node);
         let id = ExprId(self.entries.len() as u32);
-        self.interned.insert(node.clone(), id);
+        self.interned
+            .insert_unique(hash, (hash, id), |&(hash, _)| hash);
         self.entries.push(Entry {
             node,
             ty,
@@ -245,7 +251,8 @@ impl Program {
     /// Every node that `roots` are made of, operands before their readers, each once.
     pub fn reachable(&self, roots: &[ExprId]) -> Vec<ExprId> {
         let mut seen = Visited::new(self);
-        let mut stack: Vec<ExprId> = roots.to_vec();
+        let mut stack = Vec::with_capacity(roots.len() + 32);
+        stack.extend_from_slice(roots);
         while let Some(id) = stack.pop() {
             if seen.insert(id) {
                 self.for_children(id, |c| stack.push(c));

@@ -40,7 +40,9 @@ impl Visited {
 
     /// Its members, ascending: operands before readers.
     pub fn sorted(&self) -> Vec<ExprId> {
-        let mut ids = vec![];
+        let words = self.words.iter().chain(self.pages.values());
+        let count: u32 = words.map(|w| w.count_ones()).sum();
+        let mut ids = Vec::with_capacity(count as usize);
         let mut unpack = |page: u32, word: u64| {
             let mut rest = word;
             while rest != 0 {

@@ -93,6 +93,7 @@ impl Settle<'_> {
         } else {
             self.budget
         });
+        memo.reserve(ids.len());
         for e in ids {
             let before = self.program.node_count();
             let new = self.node(e, conditions, memo);

@@ -58,7 +58,7 @@ impl Pool {
             }
         }
         let ids = seen.sorted();
-        let mut memo = Memo::default();
+        let mut memo = Memo::with_capacity_and_hasher(ids.len(), Default::default());
         for id in ids {
             let new = match program.node(id).clone() {
                 Node::Axis(a) => map.get(&a).copied().unwrap_or(id),

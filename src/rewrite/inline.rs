@@ -2,7 +2,7 @@
 
 use super::product::is_closed;
 use super::{Memo, instantiate, live, rebuild_body, recurrent, with_fresh_binders};
-use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, Type};
+use crate::ir::{Body, ExprId, Node, Op, Program, TensorId, Type, Visited};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Up to this weight a definition is not worth being computed once.
@@ -13,7 +13,7 @@ const SMALL: usize = 12;
 /// What computing an expression costs, roughly: additions 1, divisions and functions 4, reductions 20. Shared nodes
 /// count once. Stops counting beyond `limit`.
 pub fn weight(program: &Program, e: ExprId, limit: usize) -> usize {
-    let (mut seen, mut stack, mut sum) = (FxHashSet::default(), vec![e], 0);
+    let (mut seen, mut stack, mut sum) = (Visited::new(program), vec![e], 0);
     while let Some(e) = stack.pop() {
         if !seen.insert(e) {
             continue;

@@ -96,7 +96,9 @@ pub fn rebuild(
     if let Some(&done) = memo.get(&root) {
         return done;
     }
-    for id in unknown(program, root, memo) {
+    let ids = unknown(program, root, memo);
+    memo.reserve(ids.len());
+    for id in ids {
         let node = map_operands(program.node(id), |c| memo[&c]);
         let before = program.node_count();
         let new = f(program, id, node);
@@ -187,7 +189,7 @@ fn substitute_at(
         }
     }
     let ids = seen.sorted();
-    let mut memo = Memo::default();
+    let mut memo = Memo::with_capacity_and_hasher(ids.len(), Default::default());
     for id in ids {
         let new = match program.node(id) {
             Node::Axis(a) => map[a],

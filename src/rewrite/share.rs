@@ -267,6 +267,7 @@ impl Sharing {
             }
         }
         let ids = seen.sorted();
+        memo.reserve(ids.len());
         let mut answer = root;
         for e in ids {
             let new = if self.is_chosen(e) && !(own && e == root) {

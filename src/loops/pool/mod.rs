@@ -11,8 +11,10 @@ pub(super) use walk::for_children;
 use super::{ExtentIndex, FoldOp};
 use crate::ast::Span;
 use crate::ir::{AxisId, Op, Real, Type};
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
 use std::cell::{OnceCell, RefCell};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// An expression. Its operands have smaller ids.
@@ -81,7 +83,8 @@ pub(super) struct Read {
 /// The arena, and what expressions need to know of axes, extents and tensors.
 pub(super) struct Pool {
     entries: Vec<Entry>,
-    interned: FxHashMap<Node, Id>,
+    /// The number of each expression, found by its hash.
+    interned: HashTable<(u64, Id)>,
     /// Which walk saw each node last, and the number of that walk.
     marks: RefCell<(u32, Vec<u32>)>,
     no_axes: Arc<[AxisId]>,
@@ -98,8 +101,8 @@ pub(super) struct Pool {
 impl Pool {
     pub fn new() -> Pool {
         Pool {
-            entries: vec![],
-            interned: FxHashMap::default(),
+            entries: Vec::with_capacity(256),
+            interned: HashTable::new(),
             marks: RefCell::default(),
             no_axes: Arc::new([]),
             axes: vec![],
@@ -160,14 +163,17 @@ impl Pool {
 
     /// The node as it is.
     pub fn mk(&mut self, node: Node) -> Id {
-        if let Some(&id) = self.interned.get(&node) {
+        let hash = FxBuildHasher.hash_one(&node);
+        let same = |&(_, id): &(u64, Id)| self.entries[id.0 as usize].node == node;
+        if let Some(&(_, id)) = self.interned.find(hash, same) {
             return id;
         }
         let ty = self.type_of(&node);
         let free = self.free_of(&node);
         let partial = self.partial_of(&node);
         let id = Id(self.entries.len() as u32);
-        self.interned.insert(node.clone(), id);
+        self.interned
+            .insert_unique(hash, (hash, id), |&(hash, _)| hash);
         self.entries.push(Entry {
             node,
             ty,

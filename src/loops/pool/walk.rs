@@ -11,7 +11,8 @@ impl Pool {
         *mark += 1;
         stamps.resize(self.entries.len(), 0);
         let mut see = |id: Id| std::mem::replace(&mut stamps[id.0 as usize], *mark) != *mark;
-        let mut ids: Vec<Id> = roots.into_iter().filter(|&r| see(r)).collect();
+        let mut ids: Vec<Id> = Vec::with_capacity(64);
+        ids.extend(roots.into_iter().filter(|&r| see(r)));
         let mut next = 0;
         while next < ids.len() {
             for_children(self.node(ids[next]), |c| {

@@ -127,6 +127,14 @@ impl Rewriter<'_> {
     /// `e` as a product. What cannot be taken apart is one factor. Reads stay.
     pub(super) fn factors(&self, e: ExprId) -> Factors {
         let mut f = Factors::one();
+        if !matches!(
+            self.program.node(e),
+            Node::Op(Op::Mul | Op::Div | Op::Neg, _)
+        ) {
+            // Most often.
+            self.factor(&mut f, e, false);
+            return f;
+        }
         let mut stack = vec![(e, false)];
         while let Some((e, below)) = stack.pop() {
             let full = f.num.len() + f.den.len() + stack.len() >= PARTS;
@@ -137,15 +145,20 @@ impl Rewriter<'_> {
                     f.literal = -f.literal;
                     stack.push((o[0], below));
                 }
-                _ => match self.program.number(e) {
-                    Some(x) if below && x != 0.0 => f.literal /= x,
-                    Some(x) if !below && x.is_finite() && x != 0.0 => f.literal *= x,
-                    _ if below => f.den.push(e),
-                    _ => f.num.push(e),
-                },
+                _ => self.factor(&mut f, e, below),
             }
         }
         f
+    }
+
+    /// `f` times (below: by) what is no product.
+    fn factor(&self, f: &mut Factors, e: ExprId, below: bool) {
+        match self.program.number(e) {
+            Some(x) if below && x != 0.0 => f.literal /= x,
+            Some(x) if !below && x.is_finite() && x != 0.0 => f.literal *= x,
+            _ if below => f.den.push(e),
+            _ => f.num.push(e),
+        }
     }
 
     /// `e` as a product, also of what definitions are products of.
