@@ -149,3 +149,50 @@ fn what_is_needed_fails() {
         }
     }
 }
+
+/// An element that a guard leaves out contributes nothing, whatever its definitions are worth: the mean of nothing and the
+/// logsumexp and norm of it are NaN.
+#[test]
+fn what_a_guard_leaves_out_contributes_nothing() {
+    let array = |shape: &[usize], data: &[f64]| Array::real(shape, data.to_vec());
+    let x = array(&[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+    let w = array(&[2], &[0.5, -1.0]);
+    let m = Array {
+        shape: vec![2, 2],
+        data: Data::Bool(vec![true, false, false, false]),
+    };
+    for kind in ["logsumexp", "norm"] {
+        let of = |rows: &str| {
+            format!(
+                "loss l(x: [N, C], w: [D] | m: bool[N, C]) = norm[N, D if {rows}](r * w)
+                   where r[N] = {kind}[D](mean[C if m](x) + w)"
+            )
+        };
+        for dtype in [Dtype::F64, Dtype::F32] {
+            let options = Options {
+                dtype,
+                ..Options::default()
+            };
+            // The second row is left out; then it is not there.
+            let alone = [array(&[1, 2], &[1.0, 2.0]), w.clone()];
+            let first = Array {
+                shape: vec![1, 2],
+                data: Data::Bool(vec![true, false]),
+            };
+            let run = |rows: &str, data: [&Array; 3]| {
+                let loss = Spec::parse("test", &of(rows)).unwrap().derive().unwrap();
+                let kernel = loss.compile(&options).unwrap();
+                let [x, w, m] = data;
+                kernel
+                    .evaluate(&[("x", x), ("w", w), ("m", m)], &[])
+                    .unwrap()
+            };
+            let got = run("any[C](m)", [&x, &w, &m]);
+            let want = run("true", [&alone[0], &alone[1], &first]);
+            assert_eq!(got.value, want.value, "{kind}");
+            assert_eq!(got.gradients[0].values[..2], want.gradients[0].values[..]);
+            assert_eq!(got.gradients[0].values[2..], [0.0, 0.0], "{kind}");
+            assert_eq!(got.gradients[1].values, want.gradients[1].values, "{kind}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Where an adjoint is not 0: a condition around the read of a definition does not enter the definition, so its adjoint is 0
 //! at the elements that nobody reads, and an infinite partial there would make NaN of it.
 
-use crate::ir::{Body, ExprId, Node, Op, Program, TensorId};
+use crate::ir::{Body, ExprId, Node, Op, Program, ReduceOp, TensorId};
 use crate::rewrite::{Substitution, substitute};
 use std::cell::OnceCell;
 
@@ -49,7 +49,8 @@ impl Support {
     }
 }
 
-/// Where an expression may differ from 0 by its form: a branch without an alternative, and sums and products of such.
+/// Where an expression may differ from 0 by its form: a branch without an alternative, a sum under a guard, and sums and
+/// products of such.
 /// Never `e != 0`, which the next derivative would take for a branch.
 fn support(program: &mut Program, e: ExprId, budget: &mut usize) -> Option<ExprId> {
     *budget = budget.checked_sub(1)?;
@@ -88,6 +89,21 @@ fn support(program: &mut Program, e: ExprId, budget: &mut usize) -> Option<ExprI
                 any = program.or(any, term);
             }
             Some(any)
+        }
+        Node::Reduce {
+            op: ReduceOp::Sum,
+            axes,
+            guard,
+            body,
+        } => {
+            // What does not depend on the element, of where the elements may differ from 0.
+            let element = support(program, body, budget);
+            let mut conditions = vec![];
+            for condition in guard.into_iter().chain(element) {
+                program.collect_conjuncts(condition, &mut conditions);
+            }
+            conditions.retain(|&c| !program.free(c).iter().any(|a| axes.contains(a)));
+            (!conditions.is_empty()).then(|| program.all_of(&conditions))
         }
         Node::Read {
             tensor,

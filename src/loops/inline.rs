@@ -270,6 +270,8 @@ fn log_sum(pool: &Pool, weights: &FxHashMap<PartId, Vec<Softmax>>, id: Id) -> Op
             default: None,
             ..
         } if weights.contains_key(p) => Some((o[0], o[1])),
+        // That of a few numbers, where its part was substituted.
+        Node::Op(Op::Log1p, _) => Some((o[0], o[1])),
         _ => None,
     }
 }

@@ -413,7 +413,11 @@ impl<'m> Lowerer<'m> {
             },
             ExprKind::Use(u) => match (&u.arguments, &u.module) {
                 (None, None) => match known.get(&u.name.text) {
-                    Some(&ty) => ty,
+                    // Where a definition is read beyond its start, it is what stands there.
+                    Some(&ty) => match u.bracket.as_ref().and_then(|b| b.default.as_ref()) {
+                        Some(default) => join(ty, self.guess(s, known, default)),
+                        None => ty,
+                    },
                     None => match &s.values.get(&u.name.text)?.binding {
                         Binding::Expr(e) | Binding::Argument { value: e, .. } => {
                             Some(self.p.ty(*e))

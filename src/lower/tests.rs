@@ -66,6 +66,10 @@ const ACCEPTED: &[&str] = &[
      example f(x = [1, 2]) == -5 + 0.75",
     "loss f(x) = sum(if not x > 1 and x < 5 or x == 7 then 1 else 0)
      example f(x = [0, 1, 2, 6, 7]) == 3",
+    // R7: what stands before the first element may make reals of what began as an int.
+    "loss f(x: [N]) = sum[N](x * d)
+       where d[N] = 1 + d[N - 1 else 0.5]
+     example f(x = [1, 10, 100]) == 1.5 + 25 + 350",
     // R2: extents from the signature, declared, inferred; bare axes that fit.
     "axis X = 2
      loss f(b: [N, 4]) = sum[N, X](b[N, X + 2] - b[N, X])

@@ -37,6 +37,14 @@ impl Sweep<'_> {
             return;
         };
         let adjoint = self.through(&r, &mut inner, adjoint);
+        if matches!(r.op, ReduceOp::LogSumExp | ReduceOp::Norm) {
+            // Their partials are NaN where they are, of an empty mean for instance.
+            inner.extend_from_slice(region.support.conditions(self.program));
+            let Some(list) = conjunction(self.program, &inner) else {
+                return;
+            };
+            inner = list;
+        }
         let axes = [&region.axes[..], r.axes].concat();
         let below = Region {
             axes,

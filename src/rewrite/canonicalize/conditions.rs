@@ -59,8 +59,17 @@ impl Program {
             (Some(true), _) => a,
             (_, Some(false)) => a,
             (_, Some(true)) if self.is_total(a) => b,
-            _ if a == b => a,
+            _ if self.implies(b, a) => a,
+            _ if self.implies(a, b) => b,
             _ => self.raw(Op::Or, &[a, b]),
+        }
+    }
+
+    /// Whether all conditions of `b` are among those of `a`.
+    fn implies(&self, a: ExprId, b: ExprId) -> bool {
+        a == b || {
+            let stronger = matches!(self.node(a), Node::Op(Op::And, _)).then(|| self.conjuncts(a));
+            stronger.is_some_and(|all| self.conjuncts(b).iter().all(|c| all.contains(c)))
         }
     }
 
