@@ -196,3 +196,24 @@ fn what_a_guard_leaves_out_contributes_nothing() {
         }
     }
 }
+
+#[test]
+fn what_a_guard_leaves_out_contributes_nothing_to_factors() {
+    let text = "loss l(x: [N], z: [N] | y: [N]) = sum[N if y > 0](s * r)
+                  where
+                    s = z / y
+                    r = x^3 * s + s * s";
+    let loss = Spec::parse("test", text).unwrap().derive().unwrap();
+    let kernel = loss.compile(&Options::default()).unwrap();
+    let array = |data: [f64; 3]| Array::real(&[3], data.to_vec());
+    let x = array([1.0, 2.0, 3.0]);
+    let z = array([0.5, -1.0, 2.0]);
+    let y = array([1.0, 0.0, -1.0]);
+    let got = kernel
+        .evaluate(&[("x", &x), ("z", &z), ("y", &y)], &[])
+        .unwrap();
+    // x^3 z^2 / y^2 + z^3 / y^3 of the first alone.
+    assert_eq!(got.value.reals(), Some(&[0.375][..]));
+    assert_eq!(got.gradients[0].values, [0.75, 0.0, 0.0]);
+    assert_eq!(got.gradients[1].values, [1.75, 0.0, 0.0]);
+}

@@ -25,6 +25,11 @@ impl Support {
         }
     }
 
+    /// How many axes the adjoint has.
+    pub fn rank(&self) -> usize {
+        self.read.len()
+    }
+
     /// None where it may differ from 0 everywhere.
     pub fn conditions(&self, program: &mut Program) -> &[ExprId] {
         self.conditions.get_or_init(|| self.find(program))
@@ -70,6 +75,9 @@ fn support(program: &mut Program, e: ExprId, budget: &mut usize) -> Option<ExprI
             }
             let always = program.bool(true);
             let first = program.and(condition, a.unwrap_or(always));
+            if b.is_some_and(|b| program.truth(b) == Some(false)) {
+                return Some(first);
+            }
             let not = program.not(condition);
             let second = program.and(not, b.unwrap_or(always));
             Some(program.or(first, second))

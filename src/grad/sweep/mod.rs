@@ -25,6 +25,9 @@ use std::rc::Rc;
 /// The adjoint of a node: for each list of guards, the part that holds under them.
 type Adjoint = Vec<(Rc<[ExprId]>, ExprId)>;
 
+/// How many nodes of a factor are looked at.
+const FACTOR_NODES: usize = 40;
+
 /// How many lists of guards a node keeps apart before they are merged into one.
 const MOST_GUARDS: usize = 8;
 
@@ -349,7 +352,11 @@ impl Sweep<'_> {
                         }
                         let part = summand.apply(self.program, adjoint);
                         let mut more = summand.guards.clone();
-                        if self.singular(op, &operands, &summand) {
+                        // In a reduction a condition would keep a product from being one of matrices.
+                        let own = region.axes.len() == region.support.rank();
+                        if self.singular(op, &operands, &summand)
+                            || own && op == Op::Mul && self.has_pole(summand.times)
+                        {
                             let at = summand.axes(self.program);
                             let all = region.support.conditions(self.program).to_vec();
                             // Along the axes that it lacks a partial is the same where the condition holds.
@@ -407,6 +414,40 @@ impl Sweep<'_> {
         pole || summand.over.is_some_and(|d| {
             !is_closed(self.program, d) && !self.ranges.of(self.program, d).is_nonzero()
         })
+    }
+
+    /// Whether a factor may be infinite: a quotient stands in it or in what it reads.
+    fn has_pole(&mut self, factor: Option<ExprId>) -> bool {
+        let mut stack: Vec<ExprId> = factor.into_iter().collect();
+        let mut budget = FACTOR_NODES;
+        while let Some(e) = stack.pop() {
+            let Some(left) = budget.checked_sub(1) else {
+                return true;
+            };
+            budget = left;
+            match self.program.node(e) {
+                &Node::Op(Op::Div, ref o) => {
+                    let (a, d) = (o[0], o[1]);
+                    if !is_closed(self.program, d) && !self.ranges.of(self.program, d).is_nonzero()
+                    {
+                        return true;
+                    }
+                    stack.extend([a, d]);
+                }
+                Node::Op(_, o) => stack.extend(o.iter().copied()),
+                &Node::If {
+                    then, otherwise, ..
+                } => stack.extend([then, otherwise]),
+                &Node::Read { tensor, .. } => {
+                    if let Some(&Body::Expr(body)) = self.program.body(tensor) {
+                        stack.push(body);
+                    }
+                }
+                &Node::Reduce { body, .. } => stack.push(body),
+                _ => {}
+            }
+        }
+        false
     }
 
     fn in_range(&mut self, tensor: TensorId, index: &[ExprId]) -> Vec<ExprId> {
