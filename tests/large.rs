@@ -52,6 +52,41 @@ fn a_chain_of_10_000_definitions_compiles() {
     }
 }
 
+/// Its code keeps thousands of vectors on the stack at a time; its loops are as long as the formula.
+#[test]
+#[cfg_attr(debug_assertions, ignore = "takes minutes without optimisation")]
+fn a_sum_of_10_000_terms_runs_on_a_small_stack() {
+    let term = |k: usize| match k % 2 {
+        0 => format!("max(x, {k})"),
+        _ => format!("{k} * x * x"),
+    };
+    let terms: Vec<String> = (0..10_000).map(term).collect();
+    let text = format!("loss s(x: [N]) = mean({})", terms.join(" + "));
+    let loss = Spec::parse("large.loss", &text).unwrap().derive().unwrap();
+    let kernel = loss.compile(&Options::default()).unwrap();
+    assert!(kernel.loops_text().len() < 10 * text.len());
+    let x = [0.5, 9.0, 4001.0];
+    let call = || {
+        let mut gradient = [f64::NAN; 3];
+        let inputs = [Input::new("x", Data::F64(&x), &[3])];
+        let mut gradients = [Gradient::new("x", DataMut::F64(&mut gradient))];
+        let value = kernel.value_and_grad(&inputs, &[], &mut gradients).unwrap();
+        (value, gradient)
+    };
+    let (value, gradient) = std::thread::scope(|scope| {
+        let small = std::thread::Builder::new().stack_size(128 << 10);
+        small.spawn_scoped(scope, call).unwrap().join().unwrap()
+    });
+    let even = || (0..10_000).step_by(2).map(|k| k as f64);
+    let odd: f64 = (1..10_000).step_by(2).map(|k| k as f64).sum();
+    let one = |x: f64| even().map(|k| x.max(k)).sum::<f64>() + odd * x * x;
+    near(value, x.iter().map(|&x| one(x)).sum::<f64>() / 3.0);
+    for (g, x) in gradient.iter().zip(x) {
+        let slope = even().filter(|&k| x > k).count() as f64 + 2.0 * odd * x;
+        near(*g, slope / 3.0);
+    }
+}
+
 /// Each level reads the one below twice, and no rewriting names what is no real of the loss's own elements.
 #[test]
 fn what_doubles_at_every_level_prints_shortly_and_means_the_same() {

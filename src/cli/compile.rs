@@ -110,12 +110,11 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
         millis(times.callable),
         times.runs
     );
-    if let Some(time) = times.many {
+    if let Some(time) = times.fast {
         let _ = writeln!(
             text,
-            "        {:.2} ms more at the first call with {} elements or more, for faster code",
-            millis(time),
-            crate::kernel::Kernel::MANY
+            "        {:.2} ms more for faster code, made at the first call with 512 steps of loops or more",
+            millis(time)
         );
     }
     out.print(&text);
@@ -133,14 +132,14 @@ const ENOUGH: Duration = Duration::from_secs(1);
 struct Times {
     /// The whole way from text to a callable kernel.
     callable: Duration,
-    /// What is left to do for the first call with many elements, if anything is.
-    many: Option<Duration>,
+    /// That of the fast code, made later, if there is any.
+    fast: Option<Duration>,
     runs: usize,
 }
 
 fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Times, crate::error::Error> {
     let begin = Instant::now();
-    let (mut callable, mut many) = (vec![], vec![]);
+    let (mut callable, mut fast) = (vec![], vec![]);
     while callable.len() < RUNS && (callable.is_empty() || begin.elapsed() < ENOUGH) {
         let start = Instant::now();
         let again = spec.again()?;
@@ -150,8 +149,8 @@ fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Times, crate::
         }
         callable.push(start.elapsed());
         let start = Instant::now();
-        if kernel.make_code_for_many() {
-            many.push(start.elapsed());
+        if kernel.make_fast_code() {
+            fast.push(start.elapsed());
         }
     }
     let median = |times: &mut Vec<Duration>| {
@@ -161,7 +160,7 @@ fn warm(spec: &Spec, args: &Compile, options: &Options) -> Result<Times, crate::
     Ok(Times {
         runs: callable.len(),
         callable: median(&mut callable).unwrap_or_default(),
-        many: median(&mut many),
+        fast: median(&mut fast),
     })
 }
 

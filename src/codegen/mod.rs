@@ -33,7 +33,7 @@ mod weight;
 
 use crate::ast::Span;
 use crate::diagnostic::{Class, Diagnostic};
-use crate::loops::{Home, Loops, Stage};
+use crate::loops::{Home, Loops};
 use cranelift::frontend::FunctionBuilderContext;
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::Function;
@@ -140,16 +140,11 @@ pub struct Code {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// For all shapes, and made soonest.
-    Plain,
-    /// For many elements: more vectors side by side where a body is long.
-    Long,
-    /// For many [short rows](groups).
+    First,
+    /// For all shapes, too: with more vectors side by side, and registers well used.
+    Fast,
+    /// For many [short rows](groups), as fast.
     Groups,
-}
-
-/// Whether a stage's code for many elements is another one than that for few.
-pub fn has_long(stage: &Stage) -> bool {
-    weight::widens(stage)
 }
 
 /// Builds the functions of the `stages` with these numbers, not yet compiled.
@@ -195,7 +190,7 @@ pub fn build(
     })
 }
 
-/// The functions for many elements as text, in Cranelift's language and as the machine's code in words.
+/// The functions of the fast code as text, in Cranelift's language and as the machine's code in words.
 ///
 /// # Errors
 /// As [`build`].
@@ -203,7 +198,7 @@ pub fn text(loops: &Loops, dtype: Dtype, isa: &dyn TargetIsa) -> Result<CodeText
     let mut clif = head(loops, dtype, isa);
     let mut asm = clif.clone();
     let all = 0..loops.stages.len();
-    for StageCode { name, function, .. } in build(loops, dtype, isa, Variant::Long, all)?.stages {
+    for StageCode { name, function, .. } in build(loops, dtype, isa, Variant::Fast, all)?.stages {
         let mut context = Context::for_function(function);
         let _ = write!(clif, "\n; {name}\n{}", context.func.display());
         context.set_disasm(true);

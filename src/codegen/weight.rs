@@ -2,50 +2,29 @@
 
 use super::Variant;
 use crate::ir::Op;
-use crate::loops::{Expr, Stage, Stmt};
+use crate::loops::{Expr, Stmt};
 
 /// Bodies up to this weight have registers to spare for constants.
 pub(super) const SHORT: usize = 16;
 
-/// Bodies up to this weight have four vectors side by side in every code.
+/// Bodies up to this weight have several vectors side by side in every code.
 const LIGHT: usize = 20;
 
 /// How many vectors go through a body side by side: fewer where it is long, so that the registers do, and in a row, which
-/// may be short: with fewer elements in a step there are fewer left for its tail. Four take about twice as long to compile
-/// as two, which pays where there are many elements.
+/// may be short: with fewer elements in a step there are fewer left for its tail. Each takes about as long to compile as
+/// the first, which pays where there are many elements.
 pub(super) fn vectors_in_flight(weight: usize, in_row: bool, variant: Variant) -> usize {
     let most = match (variant, in_row) {
-        (Variant::Plain | Variant::Groups, _) => LIGHT,
-        (Variant::Long, true) => 36,
-        (Variant::Long, false) => 75,
+        (Variant::First, _) => return if weight <= LIGHT { 2 } else { 1 },
+        (Variant::Groups, _) => LIGHT,
+        (Variant::Fast, true) => 36,
+        (Variant::Fast, false) => 75,
     };
     match weight {
         w if w <= most => 4,
         0..=200 => 2,
         _ => 1,
     }
-}
-
-/// Whether a stage has lane loops with more vectors in flight in the code for many elements.
-pub(super) fn widens(stage: &Stage) -> bool {
-    match stage {
-        Stage::Rows { body, .. } => lane_loop_widens(body, false),
-        Stage::Once(_) => false,
-    }
-}
-
-fn lane_loop_widens(block: &[Stmt], in_row: bool) -> bool {
-    block.iter().any(|stmt| match stmt {
-        Stmt::Loop {
-            lanes: true, body, ..
-        } => {
-            let weight = weight(body);
-            let in_flight = |variant| vectors_in_flight(weight, in_row, variant);
-            in_flight(Variant::Long) != in_flight(Variant::Plain)
-        }
-        Stmt::Loop { body, .. } => lane_loop_widens(body, true),
-        _ => false,
-    })
 }
 
 /// After how many instructions for each vector in flight a load is repeated: sooner where registers are short.

@@ -1,8 +1,10 @@
 //! Machine code in memory, and what is known of it.
 
+use super::steps::Steps;
 use crate::codegen::groups::short_extents;
-use crate::codegen::{self, Check, Dtype, Refusal, Variant, has_long, isa, layout::Layout};
-use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, LoopAxisId, Loops, Stage};
+use crate::codegen::isa::{self, Registers};
+use crate::codegen::{self, Check, Dtype, Refusal, StageCode, Variant, layout::Layout};
+use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, LoopAxisId, Loops, Stage, Stmt};
 use crate::stack::with_stack;
 use cranelift_codegen::Context;
 use cranelift_jit::{JITBuilder, JITModule};
@@ -18,6 +20,9 @@ thread_local! {
     /// What Cranelift allocated for the last kernel serves the next one.
     static CONTEXT: Cell<Option<Box<Context>>> = const { Cell::new(None) };
 }
+
+/// With more instructions in a function, backtracking takes a time that grows with their square.
+const LARGE: usize = 100_000;
 
 /// The memory of larger kernels (bytes of code) is given back.
 const KEPT: usize = 64 << 10;
@@ -35,8 +40,8 @@ pub(super) struct Placed {
     pub totals: Vec<Made>,
     /// The extents that must be short for its rows to go in groups; nothing where they cannot.
     pub short: Option<Vec<ExtentIndex>>,
-    /// Whether it has another code for many elements.
-    pub long: bool,
+    /// Whether it has fast code that is still to be made.
+    pub fast: bool,
 }
 
 /// The stages of a kernel.
@@ -48,21 +53,23 @@ pub(super) struct Code {
     /// Loops within loops whose lengths no data bound.
     pub nests: Vec<Vec<LoopAxisId>>,
     pub machine: Machine,
-    /// Those of the stages that have code for many short rows, made at the first call with them; nothing where that failed.
+    pub steps: Steps,
+    /// The fast code of the stages, made at the first call with many steps; nothing where that failed.
+    fast: OnceLock<Option<Machine>>,
+    /// The same for many short rows.
     groups: OnceLock<Option<Machine>>,
-    /// The same for many elements.
-    long: OnceLock<Option<Machine>>,
 }
 
 impl Code {
-    /// Compiles for this machine; the code for many elements at once if there will be `many`, otherwise when there are.
+    /// Compiles for this machine: the fast code if there will be `many` elements, otherwise the first.
     pub(super) fn new(loops: Loops, dtype: Dtype, many: bool) -> Result<Code, Refusal> {
-        let variant = if many { Variant::Long } else { Variant::Plain };
+        let variant = if many { Variant::Fast } else { Variant::First };
         let machine = Machine::new(&loops, dtype, variant, 0..loops.stages.len())?;
         let mut stages = vec![];
         for stage in &loops.stages {
+            let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
             let made = match stage {
-                Stage::Rows { body, .. } => loops.totals(body),
+                Stage::Rows { .. } => loops.totals(body),
                 Stage::Once(_) => vec![],
             };
             let made = made.into_iter().map(|(buffer, op)| Made {
@@ -75,7 +82,7 @@ impl Code {
             stages.push(Placed {
                 totals,
                 short,
-                long: !many && has_long(stage),
+                fast: !many && body.iter().any(takes_long),
             });
         }
         Ok(Code {
@@ -84,8 +91,9 @@ impl Code {
             stages,
             nests: loops.unbounded_nests(),
             machine,
+            steps: Steps::new(&loops),
+            fast: OnceLock::new(),
             groups: OnceLock::new(),
-            long: OnceLock::new(),
             loops,
         })
     }
@@ -96,15 +104,10 @@ impl Code {
         self.groups.get_or_init(make).as_ref()
     }
 
-    /// The code for many elements.
-    pub(super) fn long(&self) -> Option<&Machine> {
-        let make = || self.variant(Variant::Long, |stage| stage.long);
-        self.long.get_or_init(make).as_ref()
-    }
-
-    /// Whether some stage has a code for many elements that is made when there are.
-    pub(super) fn may_be_long(&self) -> bool {
-        self.stages.iter().any(|s| s.long)
+    /// The fast code.
+    pub(super) fn fast(&self) -> Option<&Machine> {
+        let make = || self.variant(Variant::Fast, |stage| stage.fast);
+        self.fast.get_or_init(make).as_ref()
     }
 
     fn variant(&self, variant: Variant, has: impl Fn(&Placed) -> bool) -> Option<Machine> {
@@ -113,12 +116,19 @@ impl Code {
     }
 }
 
+/// Whether a statement's time depends on shapes and is spent in code of ours.
+fn takes_long(statement: &Stmt) -> bool {
+    matches!(statement, Stmt::Loop { .. } | Stmt::Sort(_))
+}
+
 /// Machine code in memory.
 pub(super) struct Machine {
     /// One for each stage that it has code for.
     pub functions: Vec<Option<StageFn>>,
     pub checks: Vec<Check>,
     pub bytes: usize,
+    /// Bytes of stack that the function with the most takes.
+    pub frame: usize,
     /// Owns the memory that `functions` point into.
     module: ManuallyDrop<JITModule>,
 }
@@ -144,8 +154,15 @@ impl Machine {
         variant: Variant,
         stages: impl IntoIterator<Item = usize>,
     ) -> Result<Machine, Refusal> {
-        let isa = isa::host()?;
+        let mut isa = isa::host(match variant {
+            Variant::First => Registers::OnePass,
+            Variant::Fast | Variant::Groups => Registers::Backtracking,
+        })?;
         let built = codegen::build(loops, dtype, &*isa, variant, stages)?;
+        let large = |s: &StageCode| s.function.dfg.num_insts() > LARGE;
+        if built.stages.iter().any(large) {
+            isa = isa::host(Registers::OnePass)?;
+        }
         let bug = |e: &dyn std::fmt::Display| Refusal::Bug(format!("Cranelift: {e}"));
         let mut builder = JITBuilder::with_isa(isa.clone(), default_libcall_names());
         let calls = built
@@ -159,6 +176,7 @@ impl Machine {
             functions: vec![None; loops.stages.len()],
             checks: built.checks,
             bytes: 0,
+            frame: 0,
             module: ManuallyDrop::new(JITModule::new(builder)),
         };
         let module = &mut *machine.module;
@@ -180,7 +198,12 @@ impl Machine {
             module
                 .define_function(id, &mut context)
                 .map_err(|e| Refusal::Bug(format!("Cranelift: {e:?}")))?;
-            machine.bytes += context.compiled_code().map_or(0, |c| c.code_buffer().len());
+            if let Some(code) = context.compiled_code() {
+                machine.bytes += code.code_buffer().len();
+                let frame = code.buffer.frame_layout();
+                let frame = frame.map_or(0, |f| f.frame_to_fp_offset as usize);
+                machine.frame = machine.frame.max(frame);
+            }
             ids.push((stage.stage, id));
         }
         if machine.bytes < KEPT {

@@ -8,6 +8,7 @@
 mod bind;
 mod code;
 mod run;
+mod steps;
 
 use crate::codegen::{Dtype, Refusal};
 use crate::diagnostic::Diagnostic;
@@ -146,9 +147,8 @@ impl Kernel {
         Kernel::with_value(loops, value_only.map(make), dtype, false)
     }
 
-    /// As [`Kernel::new`], but the loops of the value alone are not even made before they are needed. The code for
-    /// [`Kernel::MANY`] elements or more is made at once if there will be `many`, otherwise at the first call that has
-    /// them.
+    /// As [`Kernel::new`], but the loops of the value alone are not even made before they are needed. The fast code is
+    /// made at once if there will be `many` elements, otherwise at the first call with many steps.
     ///
     /// # Errors
     /// As [`Kernel::new`].
@@ -171,17 +171,14 @@ impl Kernel {
         self.full.dtype
     }
 
-    /// From so many elements in the rows of a stage on, a call may take another code, of the same bits.
-    pub const MANY: u64 = run::MANY;
-
     /// Bytes of machine code, without what later calls may add.
     pub fn code_size(&self) -> usize {
         self.full.machine.bytes
     }
 
-    /// Makes the code for many elements unless it is there, if value and gradients have one of their own.
-    pub(crate) fn make_code_for_many(&self) -> bool {
-        self.full.may_be_long() && self.full.long().is_some()
+    /// Makes the fast code of value and gradients unless it is there; whether there is one.
+    pub(crate) fn make_fast_code(&self) -> bool {
+        self.full.fast().is_some_and(|m| m.bytes > 0)
     }
 
     /// The loops it was made of.

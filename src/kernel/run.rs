@@ -8,17 +8,17 @@ use crate::codegen::groups::{MANY_ROWS, SHORT_ROW};
 use crate::codegen::layout::{ERROR_INDEX, ERROR_PLACE, root};
 use crate::diagnostic::Diagnostic;
 use crate::loops::{BufferId, Elem, ExtentIndex, FoldOp, Home, LoopAxisId, Stage};
+use crate::stack::with_stack;
 
 type Result<T> = std::result::Result<T, Diagnostic>;
 
 /// Elements of the largest input that are one chunk.
 const CHUNK: u64 = 16_384;
-/// From so many elements in a stage's rows on, code for many elements pays for the time to make it within some hundred
-/// calls.
-pub(super) const MANY: u64 = 16_384;
 /// A stage whose totals are tables has no more chunks than this, and its tables no more bytes.
 const TABLE_CHUNKS: u64 = 64;
 const TABLE_BYTES: u64 = 64 << 20;
+/// Bytes of stack that every thread has: functions of formulas with thousands of terms take more.
+const FRAME: usize = 32 << 10;
 
 impl Code {
     /// Gives every buffer of the kernel's own its place in the workspace.
@@ -106,22 +106,49 @@ impl Code {
 
     /// Runs all stages.
     pub(super) fn run(&self, work: &mut Workspace) -> Result<()> {
+        let fast = self.steps.are_many(&self.layout, work);
         for (k, (stage, placed)) in self.loops.stages.iter().zip(&self.stages).enumerate() {
+            let machine = self.machine_for(stage, placed, fast, work);
             match stage {
                 Stage::Rows {
                     axis,
                     row_inputs,
                     single_chunk,
                     ..
-                } => self.rows((k, *axis), row_inputs, *single_chunk, placed, work)?,
-                Stage::Once(_) => self.chunk(&self.machine, k, (0, 1), work)?,
+                } => {
+                    let rows = (k, *axis);
+                    self.rows(machine, rows, row_inputs, *single_chunk, placed, work)?;
+                }
+                Stage::Once(_) => self.chunk(machine, k, (0, 1), work)?,
             }
         }
         Ok(())
     }
 
+    /// The code that a stage takes: its first, or the fast one if that is worth it.
+    fn machine_for(
+        &self,
+        stage: &Stage,
+        placed: &Placed,
+        fast: bool,
+        work: &Workspace,
+    ) -> &Machine {
+        let in_groups = |axis: &LoopAxisId, short: &[ExtentIndex]| {
+            let rows = self.loops.axes[axis.0 as usize].extent;
+            work.cells[self.layout.extent(rows)] >= MANY_ROWS && self.all_short(short, work)
+        };
+        let machine = match (stage, &placed.short) {
+            _ if !fast => None,
+            (Stage::Rows { axis, .. }, Some(short)) if in_groups(axis, short) => self.groups(),
+            _ if placed.fast => self.fast(),
+            _ => None,
+        };
+        machine.unwrap_or(&self.machine)
+    }
+
     fn rows(
         &self,
+        machine: &Machine,
         (stage, axis): (usize, LoopAxisId),
         row_inputs: &[(BufferId, usize)],
         single: bool,
@@ -140,12 +167,6 @@ impl Code {
         } else {
             self.chunk_rows(rows, per_row, placed, work)
         };
-        let machine = match &placed.short {
-            Some(short) if rows >= MANY_ROWS && self.all_short(short, work) => self.groups(),
-            _ if placed.long && rows.saturating_mul(per_row) >= MANY => self.long(),
-            _ => None,
-        };
-        let machine = machine.unwrap_or(&self.machine);
         let mut begin = 0;
         while begin < rows {
             let end = rows.min(begin + step);
@@ -212,7 +233,11 @@ impl Code {
         // SAFETY: the cells hold what `layout` says: addresses of buffers that were checked to be as long as the
         // extents in the cells say and that live during the call; the rows are below the axis's extent; the code reads and
         // writes no other memory, computed indices are compared with the extents.
-        let status = unsafe { function(cells, begin as i64, end as i64) };
+        let call = || unsafe { function(cells, begin as i64, end as i64) };
+        let status = match machine.frame {
+            0..=FRAME => call(),
+            _ => with_stack(call),
+        };
         match status {
             0 => Ok(()),
             check => Err(self.failure(machine, check, work)),

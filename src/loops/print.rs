@@ -71,6 +71,10 @@ struct Printer<'a> {
     out: String,
 }
 
+/// What takes more bytes than this has a line of its own: lines stay readable, and all of them together as long as the
+/// program.
+const LONG: usize = 1000;
+
 /// Precedences, as in the language.
 const ATOM: u8 = 9;
 
@@ -114,7 +118,8 @@ impl Printer<'_> {
                         | Expr::Axis(_)
                 ) || matches!(e, Expr::Load { at, .. } if at.iter().all(|i| matches!(i, Index::Axis(_) | Index::Const(_))));
                 let k = v.0 as usize;
-                if trivial || self.uses[k] <= 1 {
+                let once = self.uses[k] <= 1 && text.len() <= LONG;
+                if trivial || once {
                     self.text[k] = Some((text, level));
                 } else {
                     let name = self.names[k].clone();

@@ -1,7 +1,7 @@
 //! The kernel of a loss: calls by name, with errors that show the source, and calls on arrays from files.
 
 use crate::array::{Array, Data};
-use crate::codegen::{Dtype, isa};
+use crate::codegen::{Dtype, isa, isa::Registers};
 use crate::diagnostic::{Diagnostic, Sources};
 use crate::error::Error;
 use crate::interp;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// A compiled loss. One kernel serves every shape that fits the signature, from any number of threads at once; what it
 /// needs for scratch is the calling thread's, or a [`Workspace`] of the caller's, and is kept for the next call.
 pub struct Kernel {
-    pub(super) inner: kernel::Kernel,
+    pub(crate) inner: kernel::Kernel,
     pub(super) program: Arc<Program>,
     pub(super) gradients: Vec<TensorId>,
     pub(super) sources: Arc<Sources>,
@@ -46,7 +46,8 @@ impl Kernel {
 
     /// The machine that the code is for, by its triple.
     pub fn target(&self) -> String {
-        isa::host().map_or_else(|_| String::new(), |isa| isa.triple().to_string())
+        isa::host(Registers::Backtracking)
+            .map_or_else(|_| String::new(), |isa| isa.triple().to_string())
     }
 
     /// Bytes of machine code, without what later calls may add.
@@ -54,9 +55,9 @@ impl Kernel {
         self.inner.code_size()
     }
 
-    /// Makes the code for many elements unless it is there, if there is another one.
-    pub(crate) fn make_code_for_many(&self) -> bool {
-        self.inner.make_code_for_many()
+    /// Makes the fast code unless it is there.
+    pub(crate) fn make_fast_code(&self) -> bool {
+        self.inner.make_fast_code()
     }
 
     /// The loop nests that it was made of, as text.

@@ -54,8 +54,8 @@ pub struct Options {
     pub reduction: Option<Reduction>,
     /// Whether there is one more input, `sample_weight`, over the axes of the rows: each row counts as often as it says.
     pub weighted: bool,
-    /// Whether the kernel gets its code for long arrays at once. Otherwise the first call with 16,384 elements or more
-    /// makes it, where it is another one (formulas with exponentials or logarithms, as a rule); the numbers are the same.
+    /// Whether the kernel gets its fast code at once. Otherwise its first code is one that is made in less time, and
+    /// the first call with 512 steps of loops or more makes the fast one; the numbers are the same.
     pub many: bool,
 }
 
@@ -275,7 +275,7 @@ impl Loss {
         let loops = self.schedule(options)?;
         let isa = match target {
             Some(triple) => isa::named(triple),
-            None => isa::host(),
+            None => isa::host(isa::Registers::Backtracking),
         };
         let isa = isa.map_err(|r| self.fail(r.into()))?;
         with_stack(|| codegen::text(&loops, options.dtype, &*isa)).map_err(|r| self.fail(r.into()))
