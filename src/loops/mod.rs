@@ -28,6 +28,7 @@ mod pool;
 pub mod print;
 mod products;
 mod recurrence;
+mod rounding;
 mod schedule;
 mod storage;
 #[cfg(test)]
@@ -69,7 +70,8 @@ pub struct Loops {
     pub values: Vec<ValueInfo>,
     pub folds: Vec<FoldInfo>,
     /// Every real is computed in f64, as in a `Once` stage: what the steps of a recurrence carry would gather the
-    /// rounding of f32, and `exp(a - b)` of two large carried numbers show it.
+    /// rounding of f32, and `exp(a - b)` of two large carried numbers show it; what equals an extremum must equal it in
+    /// every stage.
     pub wide: bool,
 }
 

@@ -7,6 +7,7 @@ use super::order::order;
 use super::part::Parts;
 use super::pool::{PartId, Pool};
 use super::recurrence::Recurrences;
+use super::rounding::compares_across;
 use super::*;
 use super::{align, contract, inline, normalize, peel, products, storage, unroll};
 use crate::diagnostic::Diagnostic;
@@ -29,6 +30,15 @@ const ROUNDS: usize = 3;
 /// # Errors
 /// What is too large, and what is not compiled yet, by name.
 pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic> {
+    let (loops, across) = scheduled(program, wanted, false)?;
+    match across {
+        true => Ok(scheduled(program, wanted, true)?.0),
+        false => Ok(loops),
+    }
+}
+
+/// The loops, all `wide` or only where a recurrence asks for it, and whether these compare across precisions.
+fn scheduled(program: &Program, wanted: &Wanted, wide: bool) -> Result<(Loops, bool), Diagnostic> {
     let place = |t: &TensorId| {
         program
             .gradients
@@ -44,11 +54,11 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
             gradients.contains(&which)
         }
     };
-    let (mut parts, extents) = prepare(program)?;
+    let (mut parts, extents) = prepare(program, wide)?;
     let everything = wanted.value && gradients.len() == program.gradients.len();
     let full = match everything {
         true => None,
-        false => Some(fixed(program)?),
+        false => Some(fixed(program, wide)?),
     };
     let plan = plan(&mut parts, &some, full.as_ref())?;
     let (loops, outputs) = frame(
@@ -60,14 +70,16 @@ pub fn schedule(program: &Program, wanted: &Wanted) -> Result<Loops, Diagnostic>
         &gradients,
     );
     let mut emitter = Emitter::new(&mut parts, &plan.classes, &plan.layout, loops, &outputs);
+    let across = full.as_ref().is_some_and(|f| f.across);
     emitter.one_chunk = full.map_or(vec![], |f| f.one_chunk);
     emitter.stages(&plan.tree);
     let loops = emitter.loops;
+    let across = across || !loops.wide && compares_across(&loops);
     #[cfg(debug_assertions)]
     if let Err(problem) = super::verify::verify(&loops) {
         debug_assert!(false, "{problem}\n{}", super::print::print(&loops));
     }
-    Ok(loops)
+    Ok((loops, across))
 }
 
 /// What the kernel of all outputs decides for the others.
@@ -77,10 +89,12 @@ struct Fixed {
     /// What it computes again where it is read, round by round.
     again: Vec<Vec<PartId>>,
     one_chunk: Vec<PartId>,
+    /// Whether it compares across precisions.
+    across: bool,
 }
 
-fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
-    let (mut parts, extents) = prepare(program)?;
+fn fixed(program: &Program, wide: bool) -> Result<Fixed, Diagnostic> {
+    let (mut parts, extents) = prepare(program, wide)?;
     let plan = plan(&mut parts, &|_| true, None)?;
     let gradients: Vec<usize> = (1..=program.gradients.len()).collect();
     let (loops, outputs) = frame(program, &parts, &plan.classes, extents, true, &gradients);
@@ -89,12 +103,13 @@ fn fixed(program: &Program) -> Result<Fixed, Diagnostic> {
     Ok(Fixed {
         orders: plan.orders,
         again: plan.again,
+        across: !emitter.loops.wide && compares_across(&emitter.loops),
         one_chunk: emitter.one_chunk,
     })
 }
 
 /// Parts of all outputs, unrolled and with cheap maps substituted.
-fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
+fn prepare(program: &Program, wide: bool) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
     let order = order(program);
     let mut pool = Pool::new();
     let (extents, index) = extents(program)?;
@@ -123,6 +138,7 @@ fn prepare(program: &Program) -> Result<(Parts, Vec<LoopExtent>), Diagnostic> {
     let mut parts = normalize::normalize(program, pool, &index, &order)?;
     unroll::unroll(&mut parts)?;
     inline::substitute_cheap(&mut parts)?;
+    parts.wide |= wide;
     parts.sweep(&|_| true);
     peel::peel(&mut parts);
     products::group_products(&mut parts);
