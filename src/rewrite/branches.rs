@@ -189,6 +189,18 @@ impl Settle<'_> {
                 self.program
                     .read(tensor, &index, if inside { None } else { Some(d) })
             }
+            // Whether an operand is the extremum is asked of what the extremum was made of, to the bit: under conditions
+            // it might be rewritten to something that rounds in another way.
+            Node::Op(op @ (Op::Eq | Op::Ne), o)
+                if !conditions.is_empty() && self.program.ty(o[0]) == Type::Real =>
+            {
+                let mut plain = std::mem::take(&mut self.plain);
+                let operands: Vec<ExprId> =
+                    o.iter().map(|&x| self.under(x, &[], &mut plain)).collect();
+                self.plain = plain;
+                let new = self.program.op(op, &operands);
+                self.decided(new, conditions)
+            }
             node => {
                 let node = map_operands(&node, |c| memo[&c]);
                 if let Some(lifted) = self.lift(&node).or_else(|| self.gather_factors(&node)) {

@@ -28,7 +28,7 @@ const COUNT: u64 = 70;
 /// asked.
 /// 20064, 20394: the log of a sum of two exponentials was substituted in one kernel, not in another.
 /// 20107: a recurrence of reals that began with an int.
-const AGAIN: &[u64] = &[210, 224, 20064, 20107, 20394, 40380];
+const AGAIN: &[u64] = &[210, 224, 20064, 20107, 20284, 20286, 20394, 40380];
 
 /// A program and the data that it is called with; the flag allows finite differences.
 #[derive(Clone)]
