@@ -87,8 +87,11 @@ fn the_fast_code_computes_the_same_bits() {
             };
             let [first, fast] = [false, true].map(make);
             assert!(fast.code_size() != first.code_size(), "{name} {dtype:?}");
-            // Rows of some, a part of a step and no elements; few and many of them.
-            for (rows, others) in [(1, 3), (37, 29), (0, 5), (3, 1021), (23_001, 2), (33, 1030)] {
+            // Rows of some, a part of a step and no elements; few and many of them. Up to `Kernel::MANY` steps the
+            // code is the first.
+            let few = [(1, 3), (0, 5), (2, 9), (5, 7), (1, 50), (29, 2), (64, 3)];
+            let many = [(37, 29), (3, 1021), (23_001, 2), (33, 1030)];
+            for (rows, others) in few.into_iter().chain(many) {
                 let extents = HashMap::from([("N", rows), ("B", rows), ("Q", rows)]);
                 let extent = |axis: &str| extents.get(axis).copied().unwrap_or(others);
                 let data = data(&loss, &extent);

@@ -113,8 +113,9 @@ fn report(args: &Compile, options: &Options, out: &mut Output) -> Outcome {
     if let Some(time) = times.fast {
         let _ = writeln!(
             text,
-            "        {:.2} ms more for faster code, made at the first call with 512 steps of loops or more",
-            millis(time)
+            "        {:.2} ms more for faster code, made at the first call with {} steps of loops or more",
+            millis(time),
+            crate::kernel::Kernel::MANY
         );
     }
     out.print(&text);

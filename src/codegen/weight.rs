@@ -14,15 +14,15 @@ const LIGHT: usize = 20;
 /// may be short: with fewer elements in a step there are fewer left for its tail. Each takes about as long to compile as
 /// the first, which pays where there are many elements.
 pub(super) fn vectors_in_flight(weight: usize, in_row: bool, variant: Variant) -> usize {
-    let most = match (variant, in_row) {
-        (Variant::First, _) => return if weight <= LIGHT { 2 } else { 1 },
-        (Variant::Groups, _) => LIGHT,
-        (Variant::Fast, true) => 36,
-        (Variant::Fast, false) => 75,
+    let (four, two) = match (variant, in_row) {
+        (Variant::First, _) => (0, LIGHT),
+        (Variant::Groups, _) => (LIGHT, 200),
+        (Variant::Fast, true) => (36, 200),
+        (Variant::Fast, false) => (75, 200),
     };
     match weight {
-        w if w <= most => 4,
-        0..=200 => 2,
+        w if w <= four => 4,
+        w if w <= two => 2,
         _ => 1,
     }
 }

@@ -67,9 +67,8 @@ impl Code {
         let machine = Machine::new(&loops, dtype, variant, 0..loops.stages.len())?;
         let mut stages = vec![];
         for stage in &loops.stages {
-            let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
             let made = match stage {
-                Stage::Rows { .. } => loops.totals(body),
+                Stage::Rows { body, .. } => loops.totals(body),
                 Stage::Once(_) => vec![],
             };
             let made = made.into_iter().map(|(buffer, op)| Made {
@@ -82,7 +81,7 @@ impl Code {
             stages.push(Placed {
                 totals,
                 short,
-                fast: !many && body.iter().any(takes_long),
+                fast: !many && stage.body().iter().any(takes_long),
             });
         }
         Ok(Code {

@@ -171,6 +171,9 @@ impl Kernel {
         self.full.dtype
     }
 
+    /// A call with so many steps of loops or more takes the fast code.
+    pub const MANY: u64 = steps::MANY;
+
     /// Bytes of machine code, without what later calls may add.
     pub fn code_size(&self) -> usize {
         self.full.machine.bytes

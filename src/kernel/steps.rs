@@ -2,65 +2,42 @@
 
 use super::Workspace;
 use crate::codegen::layout::Layout;
-use crate::loops::{ExtentIndex, Loops, Stage, Stmt};
+use crate::loops::{ExtentIndex, LoopAxisId, Loops};
+use std::collections::BTreeMap;
 
 /// A call of so many steps takes the fast code, though it takes as long to make as some hundred thousand: who has them
 /// once will have them again. It depends on the shapes alone, so that only the first call with some shapes may make code.
-const MANY: u64 = 512;
+pub(super) const MANY: u64 = 512;
 
 /// How many steps innermost loops have.
 pub(super) struct Steps {
     /// The extents around each innermost loop and its own, and how many such loops there are.
-    nests: Vec<(u64, Vec<ExtentIndex>)>,
+    nests: Vec<(Vec<ExtentIndex>, u64)>,
 }
 
 impl Steps {
     pub fn new(loops: &Loops) -> Steps {
-        let mut nests = vec![];
-        for stage in &loops.stages {
-            let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
-            collect(loops, body, &mut vec![], &mut nests);
+        let extent = |axis: LoopAxisId| loops.axes[axis.0 as usize].extent;
+        let mut counts: BTreeMap<Vec<ExtentIndex>, u64> = BTreeMap::new();
+        for nest in loops.nests() {
+            *counts
+                .entry(nest.into_iter().map(extent).collect())
+                .or_default() += 1;
         }
-        nests.sort();
-        let mut counted: Vec<(u64, Vec<ExtentIndex>)> = vec![];
-        for nest in nests {
-            match counted.last_mut() {
-                Some((n, last)) if *last == nest => *n += 1,
-                _ => counted.push((1, nest)),
-            }
+        Steps {
+            nests: counts.into_iter().collect(),
         }
-        Steps { nests: counted }
     }
 
     /// Whether a call is worth the fast code.
     pub fn are_many(&self, layout: &Layout, work: &Workspace) -> bool {
         let mut steps = 0u64;
-        for (n, extents) in &self.nests {
+        for (extents, n) in &self.nests {
             let size = |e: &ExtentIndex| work.cells[layout.extent(*e)];
             let product = extents.iter().map(size).fold(*n, u64::saturating_mul);
             steps = steps.saturating_add(product);
         }
         steps >= MANY
-    }
-}
-
-fn collect(
-    loops: &Loops,
-    block: &[Stmt],
-    around: &mut Vec<ExtentIndex>,
-    nests: &mut Vec<Vec<ExtentIndex>>,
-) {
-    let mut innermost = true;
-    for statement in block {
-        if let Stmt::Loop { axis, body, .. } = statement {
-            innermost = false;
-            around.push(loops.axes[axis.0 as usize].extent);
-            collect(loops, body, around, nests);
-            around.pop();
-        }
-    }
-    if innermost && !around.is_empty() {
-        nests.push(around.clone());
     }
 }
 

@@ -1,8 +1,17 @@
-//! Loops within loops whose lengths no data bound.
+//! Nests of loops: all of them, and those whose lengths no data bound.
 
 use super::*;
 
 impl Loops {
+    /// For each innermost loop its axis and those of the loops around it, outermost first.
+    pub fn nests(&self) -> Vec<Vec<LoopAxisId>> {
+        let mut nests = vec![];
+        for stage in &self.stages {
+            collect(stage.body(), &mut vec![], &mut nests);
+        }
+        nests
+    }
+
     /// For each nest of loops those whose lengths come from the text or from hyperparameters alone, where
     /// they are several: each is bounded by memory, their product by nothing.
     pub fn unbounded_nests(&self) -> Vec<Vec<LoopAxisId>> {
@@ -14,38 +23,30 @@ impl Loops {
                 ExtentFrom::Expr(e) => e.asks(&bounded),
             });
         }
-        let mut nests = vec![];
-        for stage in &self.stages {
-            let (Stage::Rows { body, .. } | Stage::Once(body)) = stage;
-            self.collect(body, &bounded, &mut vec![], &mut nests);
+        let free = |axis: &LoopAxisId| !bounded[self.axes[axis.0 as usize].extent.0 as usize];
+        let mut nests = self.nests();
+        for nest in &mut nests {
+            nest.retain(free);
         }
+        nests.retain(|nest| nest.len() > 1);
         nests.sort();
         nests.dedup();
         nests
     }
+}
 
-    fn collect(
-        &self,
-        block: &Block,
-        bounded: &[bool],
-        around: &mut Vec<LoopAxisId>,
-        nests: &mut Vec<Vec<LoopAxisId>>,
-    ) {
-        let mut innermost = true;
-        for statement in block {
-            let Stmt::Loop { axis, body, .. } = statement else {
-                continue;
-            };
+fn collect(block: &Block, around: &mut Vec<LoopAxisId>, nests: &mut Vec<Vec<LoopAxisId>>) {
+    let mut innermost = true;
+    for statement in block {
+        if let Stmt::Loop { axis, body, .. } = statement {
             innermost = false;
-            let extent = self.axes[axis.0 as usize].extent;
-            let free = !bounded[extent.0 as usize];
-            around.extend(free.then_some(*axis));
-            self.collect(body, bounded, around, nests);
-            around.truncate(around.len() - usize::from(free));
+            around.push(*axis);
+            collect(body, around, nests);
+            around.pop();
         }
-        if innermost && around.len() > 1 {
-            nests.push(around.clone());
-        }
+    }
+    if innermost && !around.is_empty() {
+        nests.push(around.clone());
     }
 }
 

@@ -7,11 +7,10 @@
 use super::block::each_statement;
 use super::{Elem, Expr, Home, Loops, Stage, Stmt, ValueId};
 use crate::ir::Op;
-use rustc_hash::FxHashMap;
 
 /// Where the bits of a real come from.
 #[derive(Clone, Copy, PartialEq)]
-enum From {
+enum Origin {
     /// What the caller gave, and what does not depend on data: the same in both precisions.
     Caller,
     /// Computed in f32 if the kernel is one of f32.
@@ -19,52 +18,49 @@ enum From {
     Wide,
 }
 
-/// Whether an equality compares a computed number with one of another precision.
+/// Whether an equality compares a computed number with one of another precision, which needs stages of both.
 pub(super) fn compares_across(loops: &Loops) -> bool {
-    loops.stages.iter().any(|stage| {
-        let (body, here) = match stage {
-            Stage::Rows { body, .. } => (body, From::Narrow),
-            Stage::Once(body) => (body, From::Wide),
+    let mut origins = vec![Origin::Caller; loops.values.len()];
+    let mut across = false;
+    for stage in loops.stages.iter().filter(|_| !loops.wide) {
+        let here = match stage {
+            Stage::Rows { .. } => Origin::Narrow,
+            Stage::Once(_) => Origin::Wide,
         };
-        let mut from: FxHashMap<ValueId, From> = FxHashMap::default();
-        let mut across = false;
-        each_statement(body, &mut |statement| {
+        each_statement(stage.body(), &mut |statement| {
             let Stmt::Let(id, expr) = statement else {
                 return;
             };
-            let of = |v: &ValueId| from.get(v).copied().unwrap_or(From::Caller);
-            let source = match expr {
+            let of = |v: &ValueId| origins[v.0 as usize];
+            let origin = match expr {
                 Expr::Load { from, .. } => {
                     let buffer = &loops.buffers[from.0 as usize];
                     match buffer.elem {
-                        _ if buffer.home == Home::Input => From::Caller,
-                        Elem::Real => From::Narrow,
-                        Elem::Sum => From::Wide,
-                        Elem::Int | Elem::Bool => From::Caller,
+                        _ if buffer.home == Home::Input => Origin::Caller,
+                        Elem::Real => Origin::Narrow,
+                        Elem::Sum => Origin::Wide,
+                        Elem::Int | Elem::Bool => Origin::Caller,
                     }
                 }
                 Expr::Op(Op::Eq | Op::Ne, operands) => {
-                    let [a, b] = [0, 1].map(|k| operands.get(k).map_or(From::Caller, of));
-                    across |= a != b && a != From::Caller && b != From::Caller;
-                    From::Caller
-                }
-                Expr::Op(_, operands) if operands.iter().all(|o| of(o) == From::Caller) => {
-                    match operands.len() {
-                        // Signs are no rounding.
-                        1 if matches!(expr, Expr::Op(Op::Neg | Op::Abs, _)) => From::Caller,
-                        _ => here,
+                    if let [a, b] = &operands[..] {
+                        let (a, b) = (of(a), of(b));
+                        across |= a != b && a != Origin::Caller && b != Origin::Caller;
                     }
+                    Origin::Caller
                 }
-                Expr::Op(..) => here,
-                Expr::Select(_, a, b) if of(a) == of(b) => of(a),
-                Expr::Select(_, a, b) if of(a) == From::Caller => of(b),
-                Expr::Select(_, a, b) if of(b) == From::Caller => of(a),
-                Expr::Select(..) => here,
-                Expr::Folded(_) => here,
-                _ => From::Caller,
+                // Signs are no rounding.
+                Expr::Op(Op::Neg | Op::Abs, x) if of(&x[0]) == Origin::Caller => Origin::Caller,
+                Expr::Select(_, a, b) => match (of(a), of(b)) {
+                    (a, b) if a == b => a,
+                    (Origin::Caller, x) | (x, Origin::Caller) => x,
+                    _ => here,
+                },
+                Expr::Op(..) | Expr::Folded(_) => here,
+                _ => Origin::Caller,
             };
-            from.insert(*id, source);
+            origins[id.0 as usize] = origin;
         });
-        across
-    })
+    }
+    across
 }

@@ -74,7 +74,7 @@ fn scheduled(program: &Program, wanted: &Wanted, wide: bool) -> Result<(Loops, b
     emitter.one_chunk = full.map_or(vec![], |f| f.one_chunk);
     emitter.stages(&plan.tree);
     let loops = emitter.loops;
-    let across = across || !loops.wide && compares_across(&loops);
+    let across = across || compares_across(&loops);
     #[cfg(debug_assertions)]
     if let Err(problem) = super::verify::verify(&loops) {
         debug_assert!(false, "{problem}\n{}", super::print::print(&loops));
@@ -103,7 +103,7 @@ fn fixed(program: &Program, wide: bool) -> Result<Fixed, Diagnostic> {
     Ok(Fixed {
         orders: plan.orders,
         again: plan.again,
-        across: !emitter.loops.wide && compares_across(&emitter.loops),
+        across: compares_across(&emitter.loops),
         one_chunk: emitter.one_chunk,
     })
 }

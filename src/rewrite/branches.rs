@@ -52,7 +52,7 @@ struct Settle<'a> {
     program: &'a mut Program,
     budget: usize,
     free_factors: bool,
-    /// What expressions without a choice became, under any conditions.
+    /// What expressions became that no conditions may change.
     plain: Memo,
 }
 
@@ -66,10 +66,7 @@ impl Settle<'_> {
             if !self.free_factors {
                 return root;
             }
-            let mut plain = std::mem::take(&mut self.plain);
-            let done = self.under(root, &[], &mut plain);
-            self.plain = plain;
-            return done;
+            return self.unconditionally(root);
         }
         // What is under a branch or a guard has more conditions and is entered on its own.
         let (mut seen, mut stack) = (Visited::new(self.program), vec![root]);
@@ -104,6 +101,14 @@ impl Settle<'_> {
             memo.insert(e, new);
         }
         memo[&root]
+    }
+
+    /// `root` as it is under no conditions.
+    fn unconditionally(&mut self, root: ExprId) -> ExprId {
+        let mut plain = std::mem::take(&mut self.plain);
+        let done = self.under(root, &[], &mut plain);
+        self.plain = plain;
+        done
     }
 
     /// Whether a condition could change anything below.
@@ -194,10 +199,7 @@ impl Settle<'_> {
             Node::Op(op @ (Op::Eq | Op::Ne), o)
                 if !conditions.is_empty() && self.program.ty(o[0]) == Type::Real =>
             {
-                let mut plain = std::mem::take(&mut self.plain);
-                let operands: Vec<ExprId> =
-                    o.iter().map(|&x| self.under(x, &[], &mut plain)).collect();
-                self.plain = plain;
+                let operands: Vec<ExprId> = o.iter().map(|&x| self.unconditionally(x)).collect();
                 let new = self.program.op(op, &operands);
                 self.decided(new, conditions)
             }

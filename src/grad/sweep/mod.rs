@@ -6,12 +6,13 @@
 //! Invariant: guards stay a list beside the product until a contribution is made, `if g then adj * p` and never
 //! `(if g then adj else 0) * p`, since p may be NaN where g is false.
 
+mod poles;
 mod reductions;
 
 use super::activity::{self, Activity};
 use super::brackets::{Contribution, Places};
 use super::conjunction::conjunction;
-use super::partials::{Summand, partials};
+use super::partials::partials;
 use super::support::Support;
 use crate::ir::{AxisId, Body, ExprId, Node, Op, Program, TensorId, Type};
 use crate::rewrite::index;
@@ -24,9 +25,6 @@ use std::rc::Rc;
 
 /// The adjoint of a node: for each list of guards, the part that holds under them.
 type Adjoint = Vec<(Rc<[ExprId]>, ExprId)>;
-
-/// How many nodes of a factor are looked at.
-const FACTOR_NODES: usize = 40;
 
 /// How many lists of guards a node keeps apart before they are merged into one.
 const MOST_GUARDS: usize = 8;
@@ -393,61 +391,6 @@ impl Sweep<'_> {
             | Node::Size(_)
             | Node::Param(_) => {}
         }
-    }
-
-    /// Whether a partial may be infinite.
-    fn singular(&mut self, op: Op, operands: &[ExprId], summand: &Summand) -> bool {
-        let pole = match op {
-            // x^p has a derivative at 0 from p = 1 on.
-            Op::Pow => self.program.number(operands[1]).is_none_or(|p| p < 1.0),
-            Op::Exp
-            | Op::Expm1
-            | Op::Sinh
-            | Op::Cosh
-            | Op::Xlogy
-            | Op::Tan
-            | Op::Lgamma
-            | Op::Digamma
-            | Op::Polygamma => true,
-            _ => false,
-        };
-        pole || summand.over.is_some_and(|d| {
-            !is_closed(self.program, d) && !self.ranges.of(self.program, d).is_nonzero()
-        })
-    }
-
-    /// Whether a factor may be infinite: a quotient stands in it or in what it reads.
-    fn has_pole(&mut self, factor: Option<ExprId>) -> bool {
-        let mut stack: Vec<ExprId> = factor.into_iter().collect();
-        let mut budget = FACTOR_NODES;
-        while let Some(e) = stack.pop() {
-            let Some(left) = budget.checked_sub(1) else {
-                return true;
-            };
-            budget = left;
-            match self.program.node(e) {
-                &Node::Op(Op::Div, ref o) => {
-                    let (a, d) = (o[0], o[1]);
-                    if !is_closed(self.program, d) && !self.ranges.of(self.program, d).is_nonzero()
-                    {
-                        return true;
-                    }
-                    stack.extend([a, d]);
-                }
-                Node::Op(_, o) => stack.extend(o.iter().copied()),
-                &Node::If {
-                    then, otherwise, ..
-                } => stack.extend([then, otherwise]),
-                &Node::Read { tensor, .. } => {
-                    if let Some(&Body::Expr(body)) = self.program.body(tensor) {
-                        stack.push(body);
-                    }
-                }
-                &Node::Reduce { body, .. } => stack.push(body),
-                _ => {}
-            }
-        }
-        false
     }
 
     fn in_range(&mut self, tensor: TensorId, index: &[ExprId]) -> Vec<ExprId> {
