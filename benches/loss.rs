@@ -1,8 +1,9 @@
 //! Compiled losses against loops written by hand, in the same run: value and gradient in f32 on one thread.
 //!
-//! `cargo bench` lets divan time every candidate. Without a filter it then prints, for each case, nanoseconds per element
-//! and the ratios of the medians of candidates that take turns, so that what else the machine does hits all of them; what
-//! a call costs beyond its arithmetic; and how long the shipped specs take from text to a callable kernel.
+//! `cargo bench` lets divan time every candidate. It then prints, for each case, nanoseconds per element and the ratios of
+//! the medians of candidates that take turns, so that what else the machine does hits all of them; what a call costs
+//! beyond its arithmetic; and how long the shipped specs take from text to a callable kernel. With a filter, as in
+//! `cargo bench -- mse`, it does so for the cases whose names contain it, and no more.
 
 #[path = "../tests/build/mod.rs"]
 mod build;
@@ -25,8 +26,16 @@ fn main() {
     }
     divan::main();
     // Cargo itself passes `--bench`.
-    if std::env::args().skip(1).all(|a| a == "--bench") {
-        CASES.iter().for_each(ratios);
+    let filters: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
+    let wanted = |case: &&Case| {
+        let name = case.to_string();
+        filters.iter().all(|f| name.contains(f.as_str()))
+    };
+    CASES.iter().filter(wanted).for_each(ratios);
+    if filters.is_empty() {
         overhead();
         latency();
     }

@@ -1,7 +1,7 @@
 //! Reals that are the same for all lanes and are used beyond the loop that they are computed in front of: they
 //! live in memory and are loaded where they are used, so that no register holds them across a loop.
 
-use super::math::Width;
+use super::math::{Bundle, Width};
 use super::stage::{Gen, Result, memory};
 use super::value::{Val, bundle};
 use crate::loops::block::each_use;
@@ -123,5 +123,23 @@ impl<'u, 'f> Gen<'u, 'f> {
             width: home.width,
             lanes: false,
         }))
+    }
+
+    /// A value that a short lane loop holds in a register, with the other sign, made before the loop.
+    pub(super) fn negated_before_loop(&mut self, id: ValueId) -> Result<Option<Bundle>> {
+        let Some(anchor) = self.constants.before_loop else {
+            return Ok(None);
+        };
+        let Some(&value) = self.homes.held.get(&id) else {
+            return Ok(None);
+        };
+        if self.b.func.dfg.value_type(value) != self.width.vector() {
+            return Ok(None);
+        }
+        let bits = self.width.sign_bit();
+        let sign = self.emitter(1).bits(bits);
+        let mut cursor = FuncCursor::new(self.b.func).at_inst(anchor);
+        let negated = cursor.ins().bxor(value, sign.values()[0]);
+        Ok(Some(bundle(&[negated])?))
     }
 }

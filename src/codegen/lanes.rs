@@ -3,8 +3,9 @@
 //! ```text
 //! head:   full steps left in this block of 512 elements?  -> ready with the arrays as they are
 //!         otherwise the tail: its elements are copied to padded stack slots -> ready with the slots in place of arrays
-//! ready:  step: body; folds, in the tail only of the lanes that are elements; next step
-//! after:  in the tail, copy what was stored out of the slots; carry sums into f64; head
+//! ready:  step: body; folds of all lanes; next step
+//! after:  in the tail, fold again, only the lanes that are elements, and copy what was stored out of the slots;
+//!         carry sums into f64; head
 //! ```
 //! So an element goes through the same vector code wherever it stands and however many there are.
 
@@ -154,6 +155,7 @@ impl<'u, 'f> Gen<'u, 'f> {
 
         self.enter(partial);
         let limit = self.b.ins().iadd_imm_s(i, step);
+        self.save(folds);
         self.enter_tail(&streams, (i, end, limit), ready);
 
         let limit = self.b.append_block_param(ready, types::I64);
@@ -195,19 +197,18 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.homes.next_stretch();
         self.block(body)?;
         let next = self.b.ins().iadd_imm_s(i, step);
-        self.fold_pending(next)?;
+        let added = self.fold_pending()?;
         self.homes.next_stretch();
         self.known.leave(known);
         self.drop_waiting();
-        if self.copies < 4 {
-            self.rotate(folds)?;
-        }
+        self.rotate(folds)?;
         self.b.def_var(index, next);
         let more = self.b.ins().icmp(IntCC::SignedLessThan, next, limit);
         self.b.ins().brif(more, body_block, &[], after, &[]);
         self.b.seal_block(body_block);
 
         self.enter(after);
+        self.fold_tail(&added, (next, end))?;
         self.places.pop();
         let mut streams = self.lane_loop.take().map(|l| l.streams).unwrap_or_default();
         let mut phase = vec![];
@@ -215,7 +216,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             phase.push((s.start, s.stride));
             (s.start, s.stride) = original;
         }
-        self.leave_step(&streams, &phase, (i, next, end))?;
+        self.leave_step(&streams, &phase, (next, limit, end))?;
         if carries {
             self.carry_at_block_end((begin, end), next, folds)?;
         }
@@ -294,48 +295,44 @@ impl<'u, 'f> Gen<'u, 'f> {
         self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, last, end)
     }
 
-    /// The body's folds: all lanes, or in the tail those that are elements.
-    fn fold_pending(&mut self, next: Value) -> Result<()> {
+    /// The body's folds, of all lanes. Gives what they added.
+    fn fold_pending(&mut self) -> Result<Vec<(FoldId, Bundle)>> {
         let Some(lanes) = &mut self.lane_loop else {
             return Err(bug("no lane loop"));
         };
-        let end = lanes.end;
         let pending = std::mem::take(&mut lanes.pending);
-        if pending.is_empty() {
+        let mut added = vec![];
+        for fold in &pending {
+            added.push((fold.id, self.fold_elements(fold)?));
+        }
+        for &(id, x) in &added {
+            self.accumulate(id, x)?;
+        }
+        Ok(added)
+    }
+
+    /// After the loop: if its step was the tail, the folds are as they were before it, and only the lanes that are
+    /// elements are added. So the loop itself need not ask.
+    fn fold_tail(&mut self, added: &[(FoldId, Bundle)], (next, end): (Value, Value)) -> Result<()> {
+        if added.is_empty() {
             return Ok(());
         }
-        let mut elements = vec![];
-        for fold in &pending {
-            elements.push(self.fold_elements(fold)?);
-        }
-        // In the tail only the lanes that are elements count.
-        let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
         let [some, done] = [0; 2].map(|_| self.b.create_block());
         self.b.set_cold_block(some);
-        let all = |elements: &[Bundle]| -> Vec<_> {
-            let values = elements.iter().flat_map(|x| x.values());
-            values.map(|&v| arg(v)).collect()
-        };
-        self.b.ins().brif(tail, some, &[], done, &all(&elements));
+        let tail = self.b.ins().icmp(IntCC::SignedGreaterThan, next, end);
+        self.b.ins().brif(tail, some, &[], done, &[]);
         self.enter(some);
-        let valid = self.tail_masks()?;
-        let mut within = vec![];
-        for (fold, &x) in pending.iter().zip(&elements) {
-            within.push(self.fold_within(fold.id, x, valid)?);
+        let mut again: Vec<FoldId> = added.iter().map(|a| a.0).collect();
+        again.dedup();
+        again.iter().for_each(|&id| self.restore(id));
+        let valid = self.tail_masks(next)?;
+        for &(id, x) in added {
+            let x = self.fold_within(id, x, valid)?;
+            self.accumulate(id, x)?;
         }
-        self.b.ins().jump(done, &all(&within));
-        for x in &mut elements {
-            let mut params = vec![];
-            for &v in x.values() {
-                let ty = self.b.func.dfg.value_type(v);
-                params.push(self.b.append_block_param(done, ty));
-            }
-            *x = bundle(&params)?;
-        }
+        self.rotate(&again)?;
+        self.b.ins().jump(done, &[]);
         self.enter(done);
-        for (fold, x) in pending.iter().zip(elements) {
-            self.accumulate(fold.id, x)?;
-        }
         Ok(())
     }
 

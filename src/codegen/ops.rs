@@ -119,12 +119,15 @@ impl<'u, 'f> Gen<'u, 'f> {
             return Ok(None);
         };
         let (a, b) = (self.real(factors[0])?, self.real(factors[1])?);
-        let (uniform, x) = match (a.1, b.1) {
-            (false, true) => (a.0, b.0),
-            (true, false) => (b.0, a.0),
+        let (id, uniform, x) = match (a.1, b.1) {
+            (false, true) => (factors[0], a.0, b.0),
+            (true, false) => (factors[1], b.0, a.0),
             _ => return Ok(None),
         };
-        let minus = self.emitter(1).neg(uniform);
+        let minus = match self.negated_before_loop(id)? {
+            Some(minus) => minus,
+            None => self.emitter(1).neg(uniform),
+        };
         let minus = self.spread((minus, false));
         let vectors = self.emitter(x.copies()).mul(minus, x);
         Ok(Some(self.real_val(vectors, true)))

@@ -123,7 +123,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         &mut self,
         streams: &[Stream],
         phase: &[(Value, Option<Value>)],
-        (i, next, end): (Value, Value, Value),
+        (next, limit, end): (Value, Value, Value),
     ) -> Result<()> {
         let stored = |s: &Stream| s.how != Use::Load;
         if !streams.iter().any(stored) {
@@ -145,6 +145,9 @@ impl<'u, 'f> Gen<'u, 'f> {
                 size: s.size,
             });
         }
+        let step = (self.copies * self.width.lanes()) as i64;
+        // Not from `next`, or instruction selection would keep the step's own index for this.
+        let i = self.b.ins().iadd_imm_s(limit, -step);
         self.copy(&copies, (i, end));
         self.b.ins().jump(done, &[]);
         self.enter(done);
@@ -153,26 +156,23 @@ impl<'u, 'f> Gen<'u, 'f> {
 
     /// Which lanes are elements, as masks of all vectors in flight: part of a table that the caller holds.
     pub(super) fn valid_masks(&mut self) -> Result<Bundle> {
-        let left = self.elements_left()?;
+        let (index, end) = (self.current()?.index, self.current()?.end);
+        let left = self.b.ins().isub(end, index);
         let step = (self.copies * self.width.lanes()) as i64;
         let step = self.b.ins().iconst(types::I64, step);
         let left = self.b.ins().smin(left, step);
-        self.masks_of(left)
+        self.masks_of(left, 0)
     }
 
-    /// The same where this step is the tail.
-    pub(super) fn tail_masks(&mut self) -> Result<Bundle> {
-        let left = self.elements_left()?;
-        self.masks_of(left)
+    /// The same where this step is the tail, and the next one would begin at `next`.
+    pub(super) fn tail_masks(&mut self, next: Value) -> Result<Bundle> {
+        let beyond = self.current()?.end;
+        let beyond = self.b.ins().isub(beyond, next);
+        self.masks_of(beyond, self.copies)
     }
 
-    fn elements_left(&mut self) -> Result<Value> {
-        let (index, end) = (self.current()?.index, self.current()?.end);
-        Ok(self.b.ins().isub(end, index))
-    }
-
-    /// Masks of the first `count` lanes.
-    fn masks_of(&mut self, count: Value) -> Result<Bundle> {
+    /// Masks of the first `count` lanes and those of `whole` vectors.
+    fn masks_of(&mut self, count: Value, whole: usize) -> Result<Bundle> {
         let bytes = 16 / self.width.lanes();
         let shift = i64::from(bytes.trailing_zeros());
         let back = self.b.ins().ishl_imm_u(count, shift);
@@ -180,7 +180,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let vector = self.width.vector();
         let mut out = vec![];
         for k in 0..self.copies {
-            let offset = 8 * (MASKS + MASK_CELLS / 2) + 16 * k;
+            let offset = 8 * (MASKS + MASK_CELLS / 2) + 16 * k - 16 * whole;
             out.push(self.b.ins().load(vector, memory(), from, offset as i32));
         }
         bundle(&out)

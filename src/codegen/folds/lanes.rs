@@ -1,6 +1,6 @@
 //! The accumulators of a lane loop, and how they become one number.
 
-use super::{Accumulator, Kind, Pending, combine_floats};
+use super::{Accumulator, Kind, Pending, SUM_VECTORS, combine_floats};
 use crate::codegen::math::{Bundle, Emitter, Width};
 use crate::codegen::stage::{Gen, Result, bug};
 use crate::codegen::value::{Val, bundle, cast, high_half, second_lane};
@@ -201,6 +201,7 @@ impl<'u, 'f> Gen<'u, 'f> {
             let Some(Accumulator::Lanes {
                 vectors,
                 carry: Some(carry),
+                ..
             }) = self.folds.get(&id).cloned()
             else {
                 continue;
@@ -216,12 +217,42 @@ impl<'u, 'f> Gen<'u, 'f> {
         Ok(())
     }
 
+    /// Keeps the accumulators as they are before the tail.
+    pub(in crate::codegen) fn save(&mut self, folds: &[FoldId]) {
+        for id in folds {
+            if let Some(Accumulator::Lanes { vectors, saved, .. }) = self.folds.get(id).cloned() {
+                for (k, &v) in vectors.iter().enumerate() {
+                    let v = self.b.use_var(v);
+                    let at = 16 * k as i32;
+                    self.b.ins().stack_store(types::I64, v, saved, at);
+                }
+            }
+        }
+    }
+
+    /// Makes the accumulators of a fold what they were at [`Gen::save`].
+    pub(in crate::codegen) fn restore(&mut self, id: FoldId) {
+        if let Some(Accumulator::Lanes { vectors, saved, .. }) = self.folds.get(&id).cloned() {
+            for (k, &variable) in vectors.iter().enumerate() {
+                let now = self.b.use_var(variable);
+                let ty = self.b.func.dfg.value_type(now);
+                let at = 16 * k as i32;
+                let old = self.b.ins().stack_load(types::I64, ty, saved, at);
+                self.b.def_var(variable, old);
+            }
+        }
+    }
+
     /// After a step with fewer vectors in flight than a sum has: the next step adds to the next ones.
     pub(in crate::codegen) fn rotate(&mut self, folds: &[FoldId]) -> Result<()> {
+        if self.copies >= SUM_VECTORS {
+            return Ok(());
+        }
         for &id in folds {
             let Some(Accumulator::Lanes {
                 vectors,
                 carry: Some(_),
+                ..
             }) = self.folds.get(&id).cloned()
             else {
                 continue;

@@ -21,10 +21,10 @@ use crate::ir::Type;
 use crate::loops::{FoldId, FoldOp, ValueId};
 use cranelift::frontend::Variable;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, StackSlot, Value, types};
+use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 
 /// Elements between two carries into f64.
-pub(super) const BLOCK: i64 = 512;
+pub(super) const BLOCK: i64 = 1024;
 
 /// Vectors of accumulators of a sum: 64 bytes of elements.
 const SUM_VECTORS: usize = 4;
@@ -50,6 +50,8 @@ pub(super) enum Accumulator {
     /// The lane loop's own.
     Lanes {
         vectors: Vec<Variable>,
+        /// What the vectors were before the tail.
+        saved: StackSlot,
         /// In memory, as it is needed only once in a block.
         carry: Option<StackSlot>,
     },
@@ -248,8 +250,13 @@ impl<'u, 'f> Gen<'u, 'f> {
                     let none = self.vector_identity(Kind::Any);
                     vectors.push(self.variable(none));
                 }
-                let carry = kind.rounds().then(|| self.carry_start(kind));
-                Accumulator::Lanes { vectors, carry }
+                let bytes = 16 * vectors.len() as u32;
+                let data = StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4);
+                Accumulator::Lanes {
+                    vectors,
+                    saved: self.b.create_sized_stack_slot(data),
+                    carry: kind.rounds().then(|| self.carry_start(kind)),
+                }
             }
         };
         self.folds.insert(id, accumulator);
@@ -415,7 +422,7 @@ impl<'u, 'f> Gen<'u, 'f> {
                 self.uniform(kind, v)?
             }
             Accumulator::Arg { at, .. } => Val::Int(self.b.use_var(at)),
-            Accumulator::Lanes { vectors, carry } => match carry {
+            Accumulator::Lanes { vectors, carry, .. } => match carry {
                 Some(carry) => {
                     let v = self.carried(carry);
                     let v = self.b.ins().extractlane(v, 0);
