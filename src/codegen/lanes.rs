@@ -1,7 +1,7 @@
 //! Lane loops: 64 bytes of elements a step where registers allow it, and one body for the full steps and for the tail.
 //!
 //! ```text
-//! head:   full steps left in this block of 512 elements?  -> ready with the arrays as they are
+//! head:   full steps left in this block of 1024 elements?  -> ready with the arrays as they are
 //!         otherwise the tail: its elements are copied to padded stack slots -> ready with the slots in place of arrays
 //! ready:  step: body; folds of all lanes; next step
 //! after:  in the tail, fold again, only the lanes that are elements, and copy what was stored out of the slots;

@@ -1,6 +1,6 @@
 //! One accumulator for each lane, in a loop within a lane loop.
 
-use super::{Accumulator, BLOCK, Kind};
+use super::{Accumulator, Kind};
 use crate::codegen::math::Width;
 use crate::codegen::stage::{Gen, Result};
 use crate::codegen::value::{Val, bundle, promote};
@@ -8,6 +8,9 @@ use crate::loops::FoldId;
 use cranelift::frontend::Variable;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
+
+/// Elements between two carries of a lane into f64: fewer than a lane loop's, as they all add to one number.
+const ELEMENTS: i64 = 512;
 
 impl<'u, 'f> Gen<'u, 'f> {
     pub(super) fn each_start(&mut self, kind: Kind) -> Accumulator {
@@ -38,7 +41,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         }
     }
 
-    /// After each element of a loop that is not a lane loop: carry every [`BLOCK`] elements.
+    /// After each element of a loop that is not a lane loop: carry every [`ELEMENTS`].
     pub(in crate::codegen) fn count_fold(&mut self, id: FoldId) -> Result<()> {
         let kind = self.kind_of(id)?;
         let (vectors, carry, count) = match self.folds.get(&id).cloned() {
@@ -63,7 +66,7 @@ impl<'u, 'f> Gen<'u, 'f> {
         let n = self.b.use_var(count);
         let n = self.b.ins().iadd_imm_s(n, 1);
         self.b.def_var(count, n);
-        let full = self.b.ins().icmp_imm_s(IntCC::Equal, n, BLOCK);
+        let full = self.b.ins().icmp_imm_s(IntCC::Equal, n, ELEMENTS);
         let (flush, after) = (self.b.create_block(), self.b.create_block());
         self.b.ins().brif(full, flush, &[], after, &[]);
         self.enter(flush);

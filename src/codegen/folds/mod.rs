@@ -1,7 +1,7 @@
 //! Accumulators of folds, and the order in which they add.
 //!
-//! In a lane loop element i adds to lane i mod L, L being 64 bytes of elements in four vectors; every 512 elements, and at
-//! the end, the lanes are added pairwise (l and l + L/2, and so on) into an f64. The tail adds in the same places. With
+//! In a lane loop element i adds to lane i mod L, L being 64 bytes of elements in four vectors; every 1024 elements, and
+//! at the end, the lanes are added pairwise (l and l + L/2, and so on) into an f64. The tail adds in the same places. With
 //! fewer than four vectors in flight the accumulators change places after each step, which adds the same pairs. Outside
 //! of lane loops, and where the lanes are short rows, the order is the same, so that a sum has the same bits in every kernel
 //! of a loss; any other loop within a lane loop has one sum for each lane, carried into f64 every 512 elements in f32
@@ -23,7 +23,7 @@ use cranelift::frontend::Variable;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, StackSlot, StackSlotData, StackSlotKind, Value, types};
 
-/// Elements between two carries into f64.
+/// Elements between two carries into f64 of 16 lanes (8 in f64 kernels).
 pub(super) const BLOCK: i64 = 1024;
 
 /// Vectors of accumulators of a sum: 64 bytes of elements.
